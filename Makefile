@@ -1,0 +1,46 @@
+# Every target works in .venv, which is made from requirements.lock on first use.
+# The demo and the tests use servers of their own: nobody's cluster, profile or provider key is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+ISOLATED := env -u TEMPORAL_ADDRESS -u TEMPORAL_NAMESPACE -u TEMPORAL_API_KEY -u TEMPORAL_PROFILE \
+	-u TEMPORAL_CONFIG_FILE -u GEMINI_API_KEY -u GOOGLE_API_KEY -u GOOGLE_GEMINI_BASE_URL
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean format lock
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+demo: .venv/.installed ## Audit a real documentation site, with an agent beside it and a worker killed on the way
+	@$(ISOLATED) $(BIN)/python -m gapless_cli.demo
+
+test: .venv/.installed ## Run the tests on a Temporal server of their own
+	@$(ISOLATED) $(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.installed ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed ## Measure, and print what was measured
+	@$(ISOLATED) $(BIN)/python bench/history.py
+
+format: .venv/.installed ## Format the code and mend what can be mended by machine
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: .venv/.installed ## Renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links --upgrade --quiet --extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## Remove what was installed and built here
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache gapless-report
+
+.venv/.installed: requirements.lock pyproject.toml
+	@echo "Setting up .venv (once, about a minute)" >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gapless needs Python 3.11 or newer; name one with make PYTHON=python3.12")'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

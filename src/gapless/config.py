@@ -1,0 +1,107 @@
+"""Settings: the only reader of the environment.
+
+Precedence: what the caller passes (a flag), the environment, `gapless.toml` in the working directory, the
+default.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from gapless.errors import ConfigurationError
+
+TOML = "gapless.toml"
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    """A base folder of the XDG specification, with our name appended."""
+    return Path(os.environ.get(variable) or fallback).expanduser() / "gapless"
+
+
+def secret_values() -> list[str]:
+    """The provider keys in the environment, for those who must keep them out of what they write."""
+    return [value for name in _KEYS if (value := os.environ.get(name))]
+
+
+_KEYS = ("GAPLESS_GEMINI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
+
+
+class Settings(BaseSettings):
+    """What a process of Gapless is told from outside; durations are in seconds.
+
+    Every field is read from `GAPLESS_<NAME>` or from `gapless.toml`; the provider's key and address also from
+    the variables its own SDK reads. Keys are never read from a file, since such files are committed.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GAPLESS_", toml_file=TOML, extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    gemini_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices(*_KEYS))
+    gemini_base_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("gemini_base_url", "GAPLESS_GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
+    )
+    submit_timeout: float = Field(default=60.0, gt=0, le=600)
+    read_timeout: float = Field(default=30.0, gt=0, le=600)
+    poll_max_interval: float = Field(default=30.0, ge=1, le=3600)
+
+    data_dir: Path = Field(default_factory=lambda: _xdg("XDG_DATA_HOME", "~/.local/share"))
+    cache_dir: Path = Field(default_factory=lambda: _xdg("XDG_CACHE_HOME", "~/.cache"))
+    artifacts: str | None = Field(
+        default=None, description="URL of the artifact store; a folder in data_dir when unset"
+    )
+    temporal_cli: Path | None = Field(default=None, description="a `temporal` binary for the dev server")
+    log_level: str = "info"
+    jobs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="read by gapless.schedules")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the file behind the environment."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @classmethod
+    def load(cls, **flags: Any) -> Self:
+        """Read the settings; flags that are None count as not given.
+
+        Raises:
+            ConfigurationError: a value does not fit, or `gapless.toml` has a key nobody knows.
+        """
+        try:
+            return cls(**{name: value for name, value in flags.items() if value is not None})
+        except ValidationError as error:
+            raise ConfigurationError(_first_line(error)) from None
+        except ValueError as error:  # TOMLDecodeError among them
+            raise ConfigurationError(f"{TOML} cannot be read: {error}") from None
+
+    @property
+    def artifacts_url(self) -> str:
+        """Where the artifact store is."""
+        return self.artifacts or (self.data_dir / "artifacts").absolute().as_uri()
+
+
+def _first_line(error: ValidationError) -> str:
+    problem = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"setting {where}: {problem['msg']} (from GAPLESS_{where.upper()} or {TOML})"
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Build the environment for a program that is not ours: no provider keys, none of Temporal's client settings."""
+    kept = {n: v for n, v in os.environ.items() if n not in _KEYS and not n.startswith("TEMPORAL_")}
+    return kept | extra

@@ -1,0 +1,274 @@
+"""Submit, poll, fetch, cancel: the four calls to a provider as durable activities."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from pydantic import BaseModel
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from gapless.artifacts import ArtifactStore
+from gapless.config import Settings
+from gapless.contract.interaction import (
+    Artifact,
+    Handle,
+    InteractionActivities,
+    InteractionRequest,
+    Result,
+    Settled,
+    Snapshot,
+    State,
+    Submission,
+    Watch,
+)
+from gapless.errors import (
+    ConfigurationError,
+    InteractionNotFound,
+    ProviderError,
+    SubmissionRejected,
+    Unavailable,
+)
+from gapless.providers.base import Observation, Provider, open_provider
+from gapless_activities.beats import beating, beating_shielded
+
+MAX_TEXT = 64 * 1024
+"""Characters of the answer that go into history; the rest is in the artifact store."""
+SECONDS_PER_SECOND_WAITED = 0.2
+"""How the time between polls grows with the time waited already."""
+
+log = structlog.get_logger()
+
+
+class Seen(BaseModel):
+    """What the polls before this one saw; it travels in the heartbeat."""
+
+    polls: int = 0
+    state: State = State.UNKNOWN
+    raw: str = "not seen yet"
+    since: datetime
+
+
+class ProviderActivities(InteractionActivities):
+    """The activities over the providers that the settings can open.
+
+    A provider is opened on first use, so a worker without a key serves everything else.
+    """
+
+    def __init__(self, settings: Settings, store: ArtifactStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._providers: dict[str, Provider] = {}
+
+    async def aclose(self) -> None:
+        """Close the providers' connections."""
+        for provider in self._providers.values():
+            await provider.aclose()
+
+    def provider(self, name: str) -> Provider:
+        """Return the provider of this name, opened once.
+
+        Raises:
+            ConfigurationError: no such provider, or no key on this worker.
+        """
+        if name not in self._providers:
+            self._providers[name] = open_provider(name, self._settings)
+        return self._providers[name]
+
+    @activity.defn(name="submit")
+    async def submit(self, request: InteractionRequest) -> Submission:
+        """Send the task in one POST, and leave its id in the heartbeat right after."""
+        try:
+            provider = self.provider(request.provider)
+            observation = await beating_shielded(
+                lambda: activity.heartbeat({"posting": True}), provider.submit(request)
+            )
+        except ConfigurationError as error:
+            raise _failure(SubmissionRejected(str(error))) from None
+        except ProviderError as error:
+            raise _failure(error) from None
+        activity.heartbeat({"interaction_id": observation.interaction_id})
+        log.info("interaction.accepted", interaction_id=observation.interaction_id, status=observation.raw)
+        snapshot = await self._snapshot(observation)
+        if snapshot.document and not provider.read(observation.document).environment_id:
+            result = await self._result(provider, observation.document, snapshot.document)
+            snapshot = snapshot.model_copy(update={"result": result})
+        return Submission(interaction_id=observation.interaction_id, snapshot=snapshot)
+
+    @activity.defn(name="poll")
+    async def poll(self, watch: Watch) -> Snapshot:
+        """Look once; "not yet" is a failure whose next attempt the server keeps, at no cost in history."""
+        handle, seen = watch.handle, _seen()
+        provider = self._open(handle.provider)
+        try:
+            observation = await provider.poll(handle.interaction_id)
+        except InteractionNotFound:
+            return self._not_found(provider, watch, seen)
+        except Unavailable as error:
+            raise self._not_yet(watch, seen, f"provider unavailable ({error})", error.retry_after) from None
+        except ProviderError as error:
+            raise _failure(error) from None
+        if observation.state.settled:
+            return await self._snapshot(observation)
+        seen = _advance(seen, observation.state, observation.raw)
+        _check_age(watch, seen)
+        raise self._not_yet(watch, seen, observation.raw)
+
+    @activity.defn(name="fetch")
+    async def fetch(self, settled: Settled) -> Result:
+        """Take the result out of the settled document, with the environment's files.
+
+        The document was stored when the end was first seen, so a provider that later shows less takes nothing
+        away; usage that was missing then is asked for again.
+        """
+        handle, document = settled.handle, settled.snapshot.document
+        provider = self._open(handle.provider)
+        if document is None:
+            raise ApplicationError("nothing was stored to fetch from", type="NothingToFetch", non_retryable=True)
+        try:
+            return await beating(activity.heartbeat, self._collect(provider, settled, document))
+        except ProviderError as error:
+            raise _failure(error) from None
+
+    @activity.defn(name="cancel")
+    async def cancel(self, handle: Handle) -> Snapshot:
+        """Ask the provider to stop; what it says then is recorded."""
+        provider = self._open(handle.provider)
+        try:
+            observation = await provider.cancel(handle.interaction_id)
+        except InteractionNotFound:
+            return Snapshot(state=State.EXPIRED, raw="not found", observed_at=_now())
+        except ProviderError as error:
+            raise _failure(error) from None
+        log.info("interaction.cancel", interaction_id=handle.interaction_id, status=observation.raw)
+        return await self._snapshot(observation)
+
+    def _open(self, name: str) -> Provider:
+        try:
+            return self.provider(name)
+        except ConfigurationError as error:  # another worker may have the key: try again, visibly
+            raise ApplicationError(str(error), type="NotConfigured") from None
+
+    async def _snapshot(self, observation: Observation) -> Snapshot:
+        document = None
+        if observation.state.settled:
+            document = await self._store.put("interaction.json", observation.document)
+        return Snapshot(
+            state=observation.state,
+            raw=observation.raw,
+            observed_at=_now(),
+            usage=observation.usage,
+            document=document,
+        )
+
+    async def _collect(self, provider: Provider, settled: Settled, document: Artifact) -> Result:
+        data = await self._store.get(document.digest)
+        problems: list[str] = []
+        if settled.snapshot.usage is None:
+            data, document, regressed = await self._look_again(provider, settled, data, document)
+            problems += regressed
+        result = await self._result(provider, data, document)
+        environment = provider.read(data).environment_id
+        files: list[Artifact] = []
+        if environment:
+            found = provider.files(environment, problems)
+            files = [await self._store.put(file.name, file.data) async for file in found]
+        return result.model_copy(update={"files": files, "problems": result.problems + problems})
+
+    async def _look_again(
+        self, provider: Provider, settled: Settled, data: bytes, document: Artifact
+    ) -> tuple[bytes, Artifact, list[str]]:
+        """GET once more for the usage; terminal states absorb, so a step back is recorded and ignored."""
+        interaction_id = settled.handle.interaction_id
+        try:
+            again = await provider.poll(interaction_id)
+        except ProviderError as error:
+            return data, document, [f"usage is missing, and asking again failed: {error}"]
+        if again.state is not settled.snapshot.state:
+            log.warning("interaction.regressed", interaction_id=interaction_id, status=again.raw)
+            return data, document, [f"after the end, the provider said {again.raw!r}; ignored"]
+        if again.usage is None and activity.info().attempt < 4:
+            raise Unavailable("usage is missing; it often comes seconds later", retry_after=2.0)
+        return again.document, await self._store.put(document.name, again.document), []
+
+    async def _result(self, provider: Provider, data: bytes, document: Artifact) -> Result:
+        content = provider.read(data)
+        return Result(
+            text=content.text[:MAX_TEXT],
+            text_is_cut=len(content.text) > MAX_TEXT,
+            document=document,
+            usage=content.usage,
+            problems=[error[:500] for error in content.errors[:10]],
+        )
+
+    def _not_found(self, provider: Provider, watch: Watch, seen: Seen) -> Snapshot:
+        """Take a 404 shortly after the accept for "not visible yet", and a later one for the end."""
+        age = _now() - watch.handle.accepted_at
+        if age < provider.capabilities().visibility_grace:
+            raise self._not_yet(watch, _advance(seen, State.UNKNOWN, "not visible yet"), "not visible yet")
+        return Snapshot(state=State.EXPIRED, raw="not found", observed_at=_now())
+
+    def _not_yet(self, watch: Watch, seen: Seen, word: str, retry_after: float | None = None) -> ApplicationError:
+        """Build the small, benign failure that the server answers with a timer."""
+        waited = _now() - activity.info().scheduled_time
+        seen = seen.model_copy(update={"polls": seen.polls + 1})
+        activity.heartbeat(seen.model_dump(mode="json"))
+        return ApplicationError(
+            f"{word[:300]}; poll {seen.polls}, waiting for {_age(waited)}, in this state for "
+            f"{_age(_now() - seen.since)}. Nothing to do: the next look is on its way.",
+            seen.model_dump(mode="json"),
+            type="NotYet",
+            next_retry_delay=timedelta(seconds=self._delay(waited.total_seconds(), retry_after)),
+            category=ApplicationErrorCategory.BENIGN,
+        )
+
+    def _delay(self, waited: float, retry_after: float | None) -> float:
+        """Return the seconds to the next poll: a fifth of the time waited, jittered.
+
+        The time waited counts, not the attempt, which a reset sets back; the server's floor is 1 s.
+        """
+        delay = min(self._settings.poll_max_interval, max(1.0, waited * SECONDS_PER_SECOND_WAITED))
+        return max(delay * random.uniform(0.8, 1.2), retry_after or 0.0)
+
+
+def _check_age(watch: Watch, seen: Seen) -> None:
+    limits = {State.QUEUED: ("QueuedTooLong", watch.queued), State.RUNNING: ("RunningTooLong", watch.running)}
+    kind, limit = limits.get(seen.state, ("", None))
+    if limit is not None and _now() - seen.since > limit:
+        raise ApplicationError(
+            f"the provider says {seen.raw!r} for {_age(_now() - seen.since)}, the limit is {_age(limit)}",
+            type=kind,
+            non_retryable=True,
+        )
+
+
+def _seen() -> Seen:
+    details = activity.info().heartbeat_details
+    return Seen.model_validate(details[0]) if details else Seen(since=_now())
+
+
+def _advance(seen: Seen, state: State, raw: str) -> Seen:
+    if (state, raw) == (seen.state, seen.raw):
+        return seen
+    return Seen(polls=seen.polls, state=state, raw=raw, since=_now())
+
+
+def _failure(error: ProviderError) -> ApplicationError:
+    """Turn a provider's error into a failure of its class's name; small, without a chained traceback."""
+    details: list[Any] = [{"retry_after": error.retry_after, "status": error.status}]
+    return ApplicationError(
+        str(error)[:1000],
+        *details,
+        type=type(error).__name__,
+        non_retryable=not error.retryable,
+        next_retry_delay=timedelta(seconds=error.retry_after) if error.retry_after else None,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _age(span: timedelta) -> str:
+    return str(timedelta(seconds=round(span.total_seconds())))

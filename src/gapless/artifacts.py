@@ -1,0 +1,69 @@
+"""A content-addressed store: what is put is named by its SHA-256 and never changes.
+
+A local folder by default; S3, GCS or Azure by URL (`s3://bucket/prefix`, `gs://…`, `az://…`), with the
+credentials that those clients find by themselves.
+"""
+
+import hashlib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError as StoreError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from gapless.contract.interaction import Artifact
+from gapless.errors import ConfigurationError, GaplessError
+
+
+class ArtifactLost(GaplessError):
+    """An artifact is not in the store, or is not what its name says. Nothing was changed."""
+
+
+class ArtifactStore:
+    """Bytes by digest.
+
+    Raises:
+        ConfigurationError: the URL names no store that can be opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._store = _open(url)
+
+    async def put(self, name: str, data: bytes) -> Artifact:
+        """Store bytes; putting the same bytes again changes nothing. `name` is kept with the digest only."""
+        digest = hashlib.sha256(data).hexdigest()
+        await obstore.put_async(self._store, _path(digest), data)
+        return Artifact(name=name, digest=digest, size=len(data))
+
+    async def get(self, digest: str) -> bytes:
+        """Return the bytes, checked against their name.
+
+        Raises:
+            ArtifactLost: they are not there, or were altered.
+        """
+        try:
+            answer = await obstore.get_async(self._store, _path(digest))
+            data = bytes(await answer.bytes_async())
+        except (FileNotFoundError, StoreError) as error:
+            raise ArtifactLost(
+                f"artifact {digest[:12]}… cannot be read ({type(error).__name__}); do all workers and this "
+                "process share one store (GAPLESS_ARTIFACTS)?"
+            ) from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ArtifactLost(f"artifact {digest[:12]}… was altered: its content no longer matches its name")
+        return data
+
+
+def _path(digest: str) -> str:
+    return f"sha256/{digest[:2]}/{digest}"
+
+
+def _open(url: str) -> ObjectStore:
+    parts = urlsplit(url)
+    try:
+        if parts.scheme in {"", "file"}:
+            return LocalStore(Path(unquote(parts.path)), mkdir=True)
+        return from_url(url)
+    except (StoreError, ValueError, OSError) as error:
+        raise ConfigurationError(f"artifact store {url!r} cannot be opened: {error}") from None

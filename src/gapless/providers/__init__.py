@@ -1,0 +1,1 @@
+"""Adapters to providers; each is loaded when it is asked for."""

@@ -1,0 +1,155 @@
+"""A real Temporal server for the session, the emulator on a socket, and workers in and out of this process."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from gapless import devserver
+from gapless.artifacts import ArtifactStore
+from gapless.client import Gapless
+from gapless.config import Settings
+from gapless.payloads import data_converter
+from gapless.testing.emulator import Emulator
+from gapless_workers.worker import worker
+
+KEY = "test-key-that-must-not-leak"
+AGENT = "antigravity-preview-09-2026"
+MODEL = "gemini-3.8-flash"
+
+
+def pytest_sessionstart() -> None:
+    """Get the Temporal binary before the first test's clock runs: a build with Go takes minutes."""
+    asyncio.run(devserver.binary(Settings.load(), lambda line: print(line, file=sys.stderr, flush=True)))
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of this session's server and artifacts."""
+    return tmp_path_factory.mktemp("gapless")
+
+
+@pytest.fixture(scope="session")
+async def server(data_dir: Path) -> AsyncIterator[devserver.Server]:
+    """Start a Temporal server of the session's own."""
+    settings = Settings.load(data_dir=data_dir)
+    yield await devserver.start(settings, say=lambda line: print(line, file=sys.stderr))
+    devserver.stop(settings)
+
+
+@pytest.fixture
+async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
+    """Start an emulator of the test's own."""
+    async with Emulator(run_seconds=1.0, state=tmp_path / "emulator.sqlite") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def settings(data_dir: Path, server: devserver.Server, emulator: Emulator) -> Settings:
+    """Return what a worker of this test is told."""
+    return settings_for(data_dir, emulator.url)
+
+
+def settings_for(data_dir: Path, url: str) -> Settings:
+    """Return settings that point to an emulator, and poll as fast as the server allows."""
+    return Settings.load(
+        data_dir=data_dir,
+        GEMINI_API_KEY=KEY,
+        gemini_base_url=url,
+        poll_max_interval=1.0,
+        submit_timeout=5.0,
+        read_timeout=5.0,
+    )
+
+
+@pytest.fixture
+async def gapless(server: devserver.Server, settings: Settings) -> Gapless:
+    """Return a client of the session's server."""
+    converter = data_converter(ArtifactStore(settings.artifacts_url))
+    return Gapless(await devserver.connect(settings, server, data_converter=converter), server, settings)
+
+
+@pytest.fixture
+def queue() -> str:
+    """Return a task queue of the test's own; also good as an id."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def served(gapless: Gapless, settings: Settings, queue: str) -> AsyncIterator[None]:
+    """Serve the test's queue in this process."""
+    async with worker(gapless.client, settings, [queue]):
+        yield
+
+
+def environment(settings: Settings, **extra: str) -> dict[str, str]:
+    """Return the environment of a child process that has these settings."""
+    names = ("TEMPORAL_", "GAPLESS_", "GEMINI_", "GOOGLE_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    return inherited | {
+        "GEMINI_API_KEY": KEY,
+        "GOOGLE_GEMINI_BASE_URL": settings.gemini_base_url or "",
+        "GAPLESS_DATA_DIR": str(settings.data_dir),
+        "GAPLESS_POLL_MAX_INTERVAL": str(settings.poll_max_interval),
+        "GAPLESS_SUBMIT_TIMEOUT": str(settings.submit_timeout),
+        "GAPLESS_READ_TIMEOUT": str(settings.read_timeout),
+        **extra,
+    }
+
+
+class WorkerProcess:
+    """A worker in a process of its own, to be killed."""
+
+    def __init__(self, settings: Settings, queue: str, log: Path, stall: str = "") -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).parent / "worker_process.py"), queue, stall],
+                env=environment(settings),
+                stdout=out,
+                stderr=out,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is cleaned up."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM, and wait for the end; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def start_worker(settings: Settings, queue: str, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
+    """Return a function that starts a worker process on the test's queue."""
+    started: list[WorkerProcess] = []
+
+    def start(stall: str = "") -> WorkerProcess:
+        started.append(WorkerProcess(settings, queue, tmp_path / f"worker-{len(started)}.log", stall))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+async def until(condition: Callable[[], Any] | Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
+    """Wait until the condition holds, and return what it gave."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        found = await found if asyncio.iscoroutine(found) else found
+        if found:
+            return found
+        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
+        await asyncio.sleep(0.05)

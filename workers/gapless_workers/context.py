@@ -1,0 +1,37 @@
+"""Log lines of an activity carry the ids of the run they belong to."""
+
+from typing import Any
+
+import structlog
+from temporalio import activity
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+
+class LogContext(Interceptor):
+    """Binds workflow, run and activity to structlog's context variables."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        """Wrap the activities."""
+        return _Bound(next)
+
+
+class _Bound(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - Temporal's name
+        info = activity.info()
+        with structlog.contextvars.bound_contextvars(
+            workflow_id=info.workflow_id,
+            run_id=info.workflow_run_id,
+            activity=info.activity_type,
+            attempt=info.attempt,
+            **_interaction(input.args),
+        ):
+            return await super().execute_activity(input)
+
+
+def _interaction(args: Any) -> dict[str, str]:
+    """Return the interaction id that the argument names, if it does."""
+    for holder in args:
+        handle = getattr(holder, "handle", holder)
+        if (interaction_id := getattr(handle, "interaction_id", None)) is not None:
+            return {"interaction_id": interaction_id}
+    return {}

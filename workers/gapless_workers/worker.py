@@ -1,0 +1,90 @@
+"""A worker: workflows and activities on their task queues, stopped without dropping a POST in flight."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from gapless.artifacts import ArtifactStore
+from gapless.config import Settings
+from gapless.contract.queues import TaskQueue
+from gapless_activities.interactions import ProviderActivities
+from gapless_activities.links import AuditActivities
+from gapless_workers.context import LogContext
+from gapless_workflows.interaction import InteractionWorkflow
+from gapless_workflows.link_audit import LinkAuditWorkflow
+
+log = structlog.get_logger()
+
+HEARTBEAT_THROTTLE = timedelta(milliseconds=100)
+"""The SDK's own throttle is up to 60 s, in which a killed worker would take the interaction's id with it."""
+RUNNER = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules("gapless", "structlog")
+)
+
+
+@dataclass(frozen=True)
+class _Wares:
+    workflows: list[type]
+    activities: list[Any]
+
+
+def _wares(queue: str, interactions: ProviderActivities, audits: AuditActivities) -> _Wares:
+    """Return what is served on a queue: its own part on ours, everything on a run's private one."""
+    tasks = _Wares(
+        [InteractionWorkflow], [interactions.submit, interactions.poll, interactions.fetch, interactions.cancel]
+    )
+    links = _Wares([LinkAuditWorkflow], [audits.admit_agent, audits.crawl, audits.judge, audits.report])
+    if queue == TaskQueue.INTERACTIONS:
+        return tasks
+    if queue == TaskQueue.LINKS:
+        return links
+    return _Wares(tasks.workflows + links.workflows, tasks.activities + links.activities)
+
+
+@asynccontextmanager
+async def worker(
+    client: Client, settings: Settings, queues: Sequence[str] = tuple(TaskQueue), *, interceptors: Sequence[Any] = ()
+) -> AsyncIterator[None]:
+    """Serve the queues until the block is left; a POST in flight is then waited for.
+
+    Raises:
+        ConfigurationError: the artifact store cannot be opened.
+    """
+    store = ArtifactStore(settings.artifacts_url)
+    interactions = ProviderActivities(settings, store)
+    audits = AuditActivities(settings, store)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(interactions.aclose)
+        for queue in queues:
+            wares = _wares(queue, interactions, audits)
+            await stack.enter_async_context(
+                Worker(
+                    client,
+                    task_queue=queue,
+                    workflows=wares.workflows,
+                    activities=wares.activities,
+                    workflow_runner=RUNNER,
+                    interceptors=[LogContext(), *interceptors],
+                    graceful_shutdown_timeout=timedelta(seconds=settings.submit_timeout + 5),
+                    max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+                    default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+                )
+            )
+        log.info("worker.started", queues=list(queues), namespace=client.namespace)
+        yield
+        log.info("worker.stopping", queues=list(queues))
+    log.info("worker.stopped", queues=list(queues))
+
+
+async def serve(client: Client, settings: Settings, queues: Sequence[str], stop: asyncio.Event, **options: Any) -> None:
+    """Serve the queues until `stop` is set."""
+    async with worker(client, settings, queues, **options):
+        await stop.wait()

@@ -1,0 +1,1 @@
+"""The workflows: they decide when; activities touch the world."""

@@ -1,0 +1,80 @@
+"""Every timeout and every retry of the project."""
+
+from datetime import timedelta
+from typing import TypedDict
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+
+class Policy(TypedDict, total=False):
+    """The part of Temporal's `ActivityConfig` that is policy; what depends on the run is given at the call."""
+
+    activity_id: str
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
+
+
+SUBMIT: Policy = {
+    "start_to_close_timeout": timedelta(minutes=12),  # longer than the longest HTTP timeout that can be set
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(maximum_attempts=1),
+    "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+"""One attempt: Temporal must never repeat a POST that nobody knows the end of."""
+
+REFUSALS = 5
+"""How often a refused submission is sent again."""
+REFUSAL_BACKOFF = timedelta(seconds=2)
+"""The wait after the first refusal, doubled for each further one, where the provider names none."""
+
+POLL: Policy = {
+    "activity_id": "poll",
+    "start_to_close_timeout": timedelta(seconds=60),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=60)
+    ),
+}
+"""No limit on attempts: the deadline is schedule_to_close, set for each run."""
+
+FETCH: Policy = {
+    "start_to_close_timeout": timedelta(minutes=10),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1), maximum_attempts=20
+    ),
+}
+
+FETCH_LIMIT = timedelta(hours=1)
+"""For all attempts together."""
+
+CANCEL: Policy = {
+    "start_to_close_timeout": timedelta(seconds=60),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+}
+CANCEL_LIMIT = timedelta(minutes=3)
+"""Best effort and bounded: a provider that does not answer must not keep a cancelled run open."""
+
+CRAWL: Policy = {
+    "start_to_close_timeout": timedelta(hours=12),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=50),
+    "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+
+SHORT: Policy = {
+    "start_to_close_timeout": timedelta(minutes=2),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),
+}
+"""For what is quick and can be repeated: admission, the report."""
+
+JUDGE: Policy = {
+    "start_to_close_timeout": timedelta(hours=1),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),
+}
+
+AGENT_DEADLINE = timedelta(hours=2)
+"""How long an audit waits for its agent, all in all."""

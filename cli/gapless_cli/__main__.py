@@ -1,0 +1,3 @@
+from gapless_cli.main import main
+
+main()

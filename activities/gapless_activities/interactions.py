@@ -33,8 +33,8 @@ from gapless.errors import (
 from gapless.providers.base import Observation, Provider, open_provider
 from gapless_activities.beats import beating, beating_shielded
 
-MAX_TEXT = 64 * 1024
-"""Characters of the answer that go into history; the rest is in the artifact store."""
+MAX_TEXT = 8 * 1024
+"""Characters of the answer that go into history; a longer one is in the artifact store."""
 SECONDS_PER_SECOND_WAITED = 0.2
 """How the time between polls grows with the time waited already."""
 
@@ -194,9 +194,10 @@ class ProviderActivities(InteractionActivities):
 
     async def _result(self, provider: Provider, data: bytes, document: Artifact) -> Result:
         content = provider.read(data)
+        long = len(content.text) > MAX_TEXT
         return Result(
             text=content.text[:MAX_TEXT],
-            text_is_cut=len(content.text) > MAX_TEXT,
+            whole_text=await self._store.put("text.md", content.text.encode()) if long else None,
             document=document,
             usage=content.usage,
             problems=[error[:500] for error in content.errors[:10]],

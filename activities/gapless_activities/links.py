@@ -144,7 +144,9 @@ class AuditActivities(LinkAuditActivities):
     async def _claimed(self, result: Result) -> tuple[str, dict[str, bytes]]:
         """Return the agent's whole text and the files that may hold its claims."""
         files = [file for file in result.files if file.name.endswith(".json") and file.size <= _MAX_CLAIM_FILE]
-        return result.text, {file.name: await self._store.get(file.digest) for file in files[:20]}
+        whole = result.whole_text
+        text = (await self._store.get(whole.digest)).decode() if whole else result.text
+        return text, {file.name: await self._store.get(file.digest) for file in files[:20]}
 
 
 class _Record:

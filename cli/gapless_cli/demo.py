@@ -40,7 +40,9 @@ async def demo() -> int:
         field("Provider", "local stand-in of the Interactions API; no key, nothing billed")
         field("Site", f"{NAME}, {url}")
         await _clear(gapless)
-        run = await gapless.start(LinkAuditRequest(url=url, external=False, agent=AGENT), id=ID, rerun=True, queue=ID)
+        run = await gapless.start(
+            LinkAuditRequest(url=f"{url}index.html", external=False, agent=AGENT), id=ID, rerun=True, queue=ID
+        )
         outcome = await _watch(gapless, run, emulator)
         await audit.show(gapless, outcome, Path("gapless-report"))
         stats = emulator.stats()

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import typer
 
-from gapless.client import RunFailed
+from gapless.client import Gapless, RunFailed
 from gapless.contract.interaction import InteractionRequest, Limits, OnLostSubmission, Outcome, State
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError
@@ -64,7 +64,7 @@ async def run(
     except RunFailed as error:
         say(f"error: {error}")
         return PROBLEM
-    return _show(outcome, as_json=as_json)
+    return await _show(gapless, outcome, as_json=as_json)
 
 
 def _read(prompt: str) -> str:
@@ -74,11 +74,12 @@ def _read(prompt: str) -> str:
     return text
 
 
-def _show(outcome: Outcome, *, as_json: bool) -> int:
+async def _show(gapless: Gapless, outcome: Outcome, *, as_json: bool) -> int:
     if as_json:
         result_json(outcome)
     elif outcome.result is not None and outcome.result.text:
-        result(outcome.result.text)
+        whole = outcome.result.whole_text
+        result((await gapless.artifacts.get(whole.digest)).decode() if whole else outcome.result.text)
     if outcome.result is not None:
         for file in outcome.result.files:
             field("File", f"{file.name}, {file.size} bytes, sha256 {file.digest}")

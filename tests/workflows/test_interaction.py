@@ -4,13 +4,25 @@ import json
 from datetime import timedelta
 
 import pytest
-from conftest import AGENT, KEY, MODEL, until
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus
 
-from gapless import InteractionRequest, Limits, OnLostSubmission, Resolution, RunCancelled, State
+from conftest import AGENT, KEY, MODEL, until
+from gapless import (
+    Gapless,
+    InteractionRequest,
+    Limits,
+    OnLostSubmission,
+    Outcome,
+    Resolution,
+    Run,
+    RunCancelled,
+    RunStatus,
+    State,
+)
 from gapless.client import IdTaken, NotHeld
 from gapless.contract import attributes
+from gapless.testing.emulator import Emulator
 
 pytestmark = pytest.mark.usefixtures("served")
 
@@ -24,16 +36,16 @@ def request(
     return InteractionRequest(model=MODEL, input="Say hello.", labels=labels, limits=limits or Limits(), **fields)
 
 
-async def held(run):
+async def held(run: Run[Outcome]) -> None:
     """Wait until the run is held."""
-    return await until(lambda: _state(run, "held"))
+    await until(lambda: _state(run, "held"))
 
 
-async def _state(run, state):
+async def _state(run: Run[Outcome], state: str) -> bool:
     return (await run.status()).state == state
 
 
-async def test_a_model_answers(gapless, emulator, queue):
+async def test_a_model_answers(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """A background interaction is submitted once, polled, and its text comes back."""
     run = await gapless.start(request(), id=queue, queue=queue)
     outcome = await run.result()
@@ -45,7 +57,7 @@ async def test_a_model_answers(gapless, emulator, queue):
     assert emulator.stats()["created"] == 1
 
 
-async def test_an_agent_leaves_files(gapless, emulator, queue):
+async def test_an_agent_leaves_files(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """The files of an agent's environment are in the artifact store, by their digests."""
     run = await gapless.start(
         InteractionRequest(agent=AGENT, input="Write an answer.", environment="remote"), id=queue, queue=queue
@@ -58,7 +70,7 @@ async def test_an_agent_leaves_files(gapless, emulator, queue):
     assert document["id"] == outcome.interaction_id
 
 
-async def test_the_same_id_never_runs_twice(gapless, emulator, queue):
+async def test_the_same_id_never_runs_twice(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """A repeated start attaches, also after the end; another request under the id is refused."""
     first = await gapless.start(request(), id=queue, queue=queue)
     again = await gapless.start(request(), id=queue, queue=queue)
@@ -71,7 +83,7 @@ async def test_the_same_id_never_runs_twice(gapless, emulator, queue):
     assert emulator.stats()["created"] == 1
 
 
-async def test_history_does_not_grow_with_polls(gapless, emulator, queue):
+async def test_history_does_not_grow_with_polls(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """Three polls and nine leave the same number of events."""
     sizes = []
     for polls in ("3", "9"):
@@ -82,7 +94,7 @@ async def test_history_does_not_grow_with_polls(gapless, emulator, queue):
     assert sizes[0] == sizes[1]
 
 
-async def test_a_terminal_submit_needs_neither_poll_nor_fetch(gapless, emulator, queue):
+async def test_a_terminal_submit_needs_neither_poll_nor_fetch(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """An answer that is final at once is taken as it is."""
     run = await gapless.start(request(labels={"gapless-run-seconds": "0"}), id=queue, queue=queue)
     outcome = await run.result()
@@ -92,7 +104,7 @@ async def test_a_terminal_submit_needs_neither_poll_nor_fetch(gapless, emulator,
 
 
 @pytest.mark.parametrize("fault", ["answer-lost", "5xx-after", "hang", "malformed-200", "empty-200", "error-200"])
-async def test_a_lost_answer_is_held_and_adopted(gapless, emulator, queue, fault):
+async def test_a_lost_answer_is_held_and_adopted(gapless: Gapless, emulator: Emulator, queue: str, fault: str) -> None:
     """A task that was taken without a usable answer is held, never sent again; its id can be adopted."""
     run = await gapless.start(request(fault), id=queue, queue=queue)
     await held(run)
@@ -105,7 +117,9 @@ async def test_a_lost_answer_is_held_and_adopted(gapless, emulator, queue, fault
 
 
 @pytest.mark.parametrize("fault", ["status-408", "status-409", "5xx-before"])
-async def test_what_may_have_been_taken_is_held_and_sent_again_on_demand(gapless, emulator, queue, fault):
+async def test_what_may_have_been_taken_is_held_and_sent_again_on_demand(
+    gapless: Gapless, emulator: Emulator, queue: str, fault: str
+) -> None:
     """Statuses that leave it open hold the run; a person sends the task again."""
     emulator.inject(fault)
     run = await gapless.start(request(), id=queue, queue=queue)
@@ -118,7 +132,7 @@ async def test_what_may_have_been_taken_is_held_and_sent_again_on_demand(gapless
     assert emulator.stats()["created"] == 1
 
 
-async def test_a_held_run_can_be_abandoned(gapless, emulator, queue):
+async def test_a_held_run_can_be_abandoned(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """Giving up is an outcome; nothing can be resolved before or after."""
     run = await gapless.start(request("answer-lost"), id=queue, queue=queue)
     await held(run)
@@ -132,7 +146,7 @@ async def test_a_held_run_can_be_abandoned(gapless, emulator, queue):
     await running.cancel()
 
 
-async def test_resubmission_is_bounded(gapless, emulator, queue):
+async def test_resubmission_is_bounded(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """The policy `resubmit` sends again, up to the limit, and records each loss."""
     emulator.inject("answer-lost", times=5)
     run = await gapless.start(
@@ -143,7 +157,7 @@ async def test_resubmission_is_bounded(gapless, emulator, queue):
     assert outcome.submissions == len(outcome.lost_submissions) == emulator.stats()["created"] == 2
 
 
-async def test_resubmission_succeeds(gapless, emulator, queue):
+async def test_resubmission_succeeds(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """After one loss the second submission is the one that counts."""
     emulator.inject("answer-lost")
     run = await gapless.start(request(on_lost_submission=OnLostSubmission.RESUBMIT), id=queue, queue=queue)
@@ -152,7 +166,7 @@ async def test_resubmission_succeeds(gapless, emulator, queue):
     assert outcome.interaction_id == emulator.stats()["interactions"][1]
 
 
-async def test_a_refusal_is_waited_out(gapless, emulator, queue):
+async def test_a_refusal_is_waited_out(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """A 429 was surely not taken: it is sent again after Retry-After, and counts as one submission."""
     emulator.inject("status-429", times=2, seconds=1)
     run = await gapless.start(request(), id=queue, queue=queue)
@@ -162,7 +176,7 @@ async def test_a_refusal_is_waited_out(gapless, emulator, queue):
     assert emulator.stats()["requests"]["create"] == 3
 
 
-async def test_refusals_are_bounded(gapless, emulator, queue):
+async def test_refusals_are_bounded(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """A provider that refuses for ever ends the run."""
     emulator.inject("status-429", times=50, seconds=1)
     run = await gapless.start(request(), id=queue, queue=queue)
@@ -171,7 +185,7 @@ async def test_refusals_are_bounded(gapless, emulator, queue):
     assert emulator.stats()["requests"]["create"] == 5
 
 
-async def test_a_bad_request_is_not_sent_again(gapless, emulator, queue):
+async def test_a_bad_request_is_not_sent_again(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """A 404 for an unknown agent ends the run at once, and says what the provider said."""
     bad = InteractionRequest(agent="no-such-agent", input="Hello.")
     outcome = await (await gapless.start(bad, id=queue, queue=queue)).result()
@@ -193,7 +207,7 @@ async def test_a_bad_request_is_not_sent_again(gapless, emulator, queue):
         ("error-200", "get"),
     ],
 )
-async def test_troubled_reads_do_no_harm(gapless, emulator, queue, fault, on):
+async def test_troubled_reads_do_no_harm(gapless: Gapless, emulator: Emulator, queue: str, fault: str, on: str) -> None:
     """Whatever happens to a poll, the next one sees how it stands."""
     labels = {"gapless-fault-seconds": "1"} if fault in {"slow", "status-429"} else {}
     run = await gapless.start(request(fault, on=on, labels=labels), id=queue, queue=queue)
@@ -203,7 +217,9 @@ async def test_troubled_reads_do_no_harm(gapless, emulator, queue, fault, on):
 
 
 @pytest.mark.parametrize("faults", [["usage-missing"], ["usage-missing", "regress"]])
-async def test_usage_that_comes_late_is_waited_for(gapless, emulator, queue, faults):
+async def test_usage_that_comes_late_is_waited_for(
+    gapless: Gapless, emulator: Emulator, queue: str, faults: list[str]
+) -> None:
     """Usage missing at the end is asked for again; a provider that steps back is not believed."""
     emulator.inject(faults[0])
     run = await gapless.start(request(*faults[1:]), id=queue, queue=queue)
@@ -225,7 +241,9 @@ async def test_usage_that_comes_late_is_waited_for(gapless, emulator, queue, fau
         ("unknown-status", Limits(deadline=timedelta(seconds=4)), "deadline_exceeded"),
     ],
 )
-async def test_what_takes_too_long_is_stopped(gapless, emulator, queue, fault, limits, kind):
+async def test_what_takes_too_long_is_stopped(
+    gapless: Gapless, emulator: Emulator, queue: str, fault: str, limits: Limits, kind: str
+) -> None:
     """Each limit ends the run under its own name, and the provider is asked to stop."""
     run = await gapless.start(request(fault, limits=limits), id=queue, queue=queue)
     outcome = await run.result()
@@ -243,7 +261,9 @@ async def test_what_takes_too_long_is_stopped(gapless, emulator, queue, fault, l
         ("ends-cancelled", State.CANCELLED, "cancelled_elsewhere"),
     ],
 )
-async def test_an_end_that_is_no_success_is_an_outcome(gapless, emulator, queue, fault, state, kind):
+async def test_an_end_that_is_no_success_is_an_outcome(
+    gapless: Gapless, emulator: Emulator, queue: str, fault: str, state: State, kind: str
+) -> None:
     """The provider's own failure is data, and what it left is kept."""
     run = await gapless.start(request(fault), id=queue, queue=queue)
     outcome = await run.result()
@@ -252,7 +272,7 @@ async def test_an_end_that_is_no_success_is_an_outcome(gapless, emulator, queue,
 
 
 @pytest.mark.parametrize("fault", [None, "cancel-late", "cancel-refused"])
-async def test_cancel_reaches_the_provider(gapless, emulator, queue, fault):
+async def test_cancel_reaches_the_provider(gapless: Gapless, emulator: Emulator, queue: str, fault: str | None) -> None:
     """Cancelling the run cancels at the provider, which may refuse; the run ends all the same."""
     labels = {"gapless-run-seconds": "600"}
     run = await gapless.start(request(fault, labels=labels), id=queue, queue=queue)
@@ -266,7 +286,9 @@ async def test_cancel_reaches_the_provider(gapless, emulator, queue, fault):
     assert description.typed_search_attributes.get(attributes.STATE) == "cancelled"
 
 
-async def test_cancel_during_the_submission_stops_what_was_created(gapless, emulator, queue):
+async def test_cancel_during_the_submission_stops_what_was_created(
+    gapless: Gapless, emulator: Emulator, queue: str
+) -> None:
     """A POST in flight is seen to its end, so that its interaction can be stopped."""
     labels = {"gapless-fault-seconds": "2", "gapless-run-seconds": "600"}
     run = await gapless.start(request("slow", labels=labels), id=queue, queue=queue)
@@ -277,7 +299,7 @@ async def test_cancel_during_the_submission_stops_what_was_created(gapless, emul
     assert emulator.stats()["cancel_requests"] == 1
 
 
-async def test_the_ui_tells_the_story(gapless, emulator, queue):
+async def test_the_ui_tells_the_story(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """Search attributes, summaries, details and the pending poll say where the run stands."""
     run = await gapless.start(request("stuck-running"), id=queue, job="nightly", queue=queue)
     status = await until(lambda: _polled(run))
@@ -296,12 +318,12 @@ async def test_the_ui_tells_the_story(gapless, emulator, queue):
     await run.cancel()
 
 
-async def _polled(run):
+async def _polled(run: Run[Outcome]) -> RunStatus | None:
     status = await run.status()
     return status if status.pending and status.pending[0].last_failure else None
 
 
-async def test_no_key_in_history(gapless, emulator, queue):
+async def test_no_key_in_history(gapless: Gapless, emulator: Emulator, queue: str) -> None:
     """The key is nowhere in what Temporal keeps, whatever fails."""
     emulator.inject("status-429", seconds=1)
     run = await gapless.start(request("ends-failed"), id=queue, queue=queue)

@@ -131,13 +131,13 @@ class Artifact(Model):
 
 
 class Result(Model):
-    """What came back. `text` is bounded; the whole of it is in the `document`, the provider's own JSON.
+    """What came back. A long `text` is cut; then `whole_text` has all of it.
 
-    `problems` names files that could not be had, and anything odd that was seen on the way.
+    `document` is the provider's own JSON; `problems` names files that could not be had, and whatever was odd.
     """
 
     text: str
-    text_is_cut: bool = False
+    whole_text: Artifact | None = None
     document: Artifact
     files: list[Artifact] = Field(default_factory=list)
     usage: Usage | None = None

@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ISOLATED := env -u TEMPORAL_ADDRESS -u TEMPORAL_NAMESPACE -u TEMPORAL_API_KEY -u TEMPORAL_PROFILE \
-	-u TEMPORAL_CONFIG_FILE -u GEMINI_API_KEY -u GOOGLE_API_KEY -u GOOGLE_GEMINI_BASE_URL
+	-u TEMPORAL_CONFIG_FILE -u GEMINI_API_KEY -u GOOGLE_API_KEY -u GOOGLE_GEMINI_BASE_URL \
+	-u GAPLESS_GEMINI_API_KEY -u GAPLESS_GEMINI_BASE_URL
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean format lock
@@ -15,7 +16,7 @@ demo: .venv/.installed ## Audit a real documentation site, with an agent beside 
 	@$(ISOLATED) $(BIN)/python -m gapless_cli.demo
 
 test: .venv/.installed ## Run the tests on a Temporal server of their own
-	@$(ISOLATED) $(BIN)/python -m pytest $(ARGS)
+	@$(ISOLATED) $(BIN)/python -m pytest --numprocesses 4 $(ARGS)
 
 check: .venv/.installed ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -35,6 +35,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     handler = logging.StreamHandler(out)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_foreign(renderer)))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # the worker logs failures itself, in a line each
 
 
 def _foreign(renderer: Any) -> list[Any]:

@@ -1,14 +1,17 @@
-"""Log lines of an activity carry the ids of the run they belong to."""
+"""Log lines of an activity carry the ids of the run they belong to; a failure is one line."""
 
 from typing import Any
 
 import structlog
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+log = structlog.get_logger()
 
 
 class LogContext(Interceptor):
-    """Binds workflow, run and activity to structlog's context variables."""
+    """Binds workflow, run and activity to structlog's context variables, and logs what fails."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
         """Wrap the activities."""
@@ -25,7 +28,15 @@ class _Bound(ActivityInboundInterceptor):
             attempt=info.attempt,
             **_interaction(input.args),
         ):
-            return await super().execute_activity(input)
+            try:
+                return await super().execute_activity(input)
+            except ApplicationError as error:  # told to the workflow, which decides; a traceback would say no more
+                benign = error.category is ApplicationErrorCategory.BENIGN
+                (log.debug if benign else log.warning)("activity.failed", type=error.type, reason=error.message)
+                raise error.with_traceback(None) from None
+            except Exception:
+                log.exception("activity.crashed")
+                raise
 
 
 def _interaction(args: Any) -> dict[str, str]:

@@ -9,8 +9,11 @@ MAX = 1000
 
 
 def _said(cause: BaseException | None) -> str:
-    message = cause.message if isinstance(cause, ApplicationError) else str(cause)
-    return message[:MAX]
+    return _clause(cause.message if isinstance(cause, ApplicationError) else str(cause))
+
+
+def _clause(reason: str) -> str:
+    return reason[:MAX].rstrip(".")
 
 
 def refused(cause: BaseException | None, refusals: int) -> Failure:
@@ -28,7 +31,7 @@ def lost(reason: str, submissions: int) -> Failure:
     """Nobody knows whether the task was taken, and nobody is asked any longer."""
     return Failure(
         kind="submission_unknown",
-        message=f"The task was sent {submissions} time(s) without a usable answer: {reason[:MAX]}",
+        message=f"The task was sent {submissions} time(s) without a usable answer: {_clause(reason)}",
         next_step="It may run and be billed. Look in the provider's console; each loss is listed in this outcome.",
     )
 
@@ -37,7 +40,7 @@ def held(reason: str, workflow_id: str) -> Failure:
     """Somebody has to decide."""
     return Failure(
         kind="held",
-        message=f"The task was sent, and no usable answer came back: {reason[:MAX]}. It may run and be billed.",
+        message=f"The task was sent, and no usable answer came back: {_clause(reason)}. It may run and be billed.",
         next_step=(
             "Look in the provider's console, then decide:\n\n"
             f"    gapless resolve {workflow_id} --adopt INTERACTION_ID   (it runs: go on with it)\n"
@@ -51,7 +54,7 @@ def abandoned(reason: str) -> Failure:
     """A person gave the task up."""
     return Failure(
         kind="abandoned",
-        message=f"Given up by decision, after a submission without a usable answer: {reason[:MAX]}",
+        message=f"Given up by decision, after a submission without a usable answer: {_clause(reason)}",
         next_step="Nothing. Should the task have been taken after all, the provider finishes and bills it.",
     )
 

@@ -297,6 +297,7 @@ class InteractionWorkflow(Interaction):
         failure = Failure(kind="cancelled", message=f"Cancelled on request; {note}.", next_step="Nothing.")
         self._show(State.CANCELLED, "nothing: the run is over", failure)
         self._index(State.CANCELLED)
+        await workflow.wait_condition(workflow.all_handlers_finished)
 
     async def _stop_remote(self) -> Snapshot | None:
         """Cancel the provider's run, best effort: None when it could not be reached."""

@@ -1,0 +1,291 @@
+"""The Gemini adapter against the emulator: what each answer is taken for, over a real socket."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from aiohttp import web
+
+from conftest import AGENT, KEY, MODEL, free_port
+from gapless.config import Settings
+from gapless.contract.interaction import InteractionRequest, State
+from gapless.errors import (
+    ConfigurationError,
+    InteractionNotFound,
+    ReadRejected,
+    SubmissionRefused,
+    SubmissionRejected,
+    SubmissionUnknown,
+    Unavailable,
+)
+from gapless.providers.base import Observation, open_provider
+from gapless.providers.gemini import STATES, GeminiProvider
+from gapless.testing.emulator import Emulator
+
+TASK = InteractionRequest(model=MODEL, input="Say hello.")
+
+
+def provider_at(url: str, **flags: float) -> GeminiProvider:
+    """Return the adapter over an address."""
+    flags = {"submit_timeout": 2.0, "read_timeout": 2.0, **flags}
+    provider = open_provider("gemini", Settings.load(GEMINI_API_KEY=KEY, gemini_base_url=url, **flags))
+    assert isinstance(provider, GeminiProvider)
+    return provider
+
+
+@pytest.fixture
+async def provider(emulator: Emulator) -> AsyncIterator[GeminiProvider]:
+    """Return the adapter over the emulator."""
+    provider = provider_at(emulator.url)
+    yield provider
+    await provider.aclose()
+
+
+class Scripted:
+    """A server that gives one answer to everything, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self.answer = web.json_response({})
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Note the request, and give the answer."""
+        self.asked.append((request.method, request.path, await request.text()))
+        return web.Response(body=self.answer.body, status=self.answer.status, headers=self.answer.headers)
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[tuple[Scripted, GeminiProvider]]:
+    """Return a server whose answers the test writes, and the adapter over it."""
+    server, app = Scripted(), web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port := free_port())
+    await site.start()
+    provider = provider_at(f"http://127.0.0.1:{port}")
+    yield server, provider
+    await provider.aclose()
+    await runner.cleanup()
+
+
+async def test_a_task_is_sent_in_one_request(scripted: tuple[Scripted, GeminiProvider]) -> None:
+    """Everything that the request says is on the wire, in background, and unset fields are not."""
+    server, provider = scripted
+    server.answer = web.json_response({"id": "v1_1", "status": "in_progress"})
+    request = InteractionRequest(
+        agent=AGENT,
+        input="Do it.",
+        instructions="Be brief.",
+        environment="remote",
+        agent_config={"type": "antigravity", "max_total_tokens": 50},
+        labels={"job": "j1"},
+        previous_interaction_id="v1_0",
+    )
+    observation = await provider.submit(request)
+    [(method, path, body)] = server.asked
+    assert (method, path) == ("POST", "/v1/interactions")
+    assert json.loads(body) == {
+        "agent": AGENT,
+        "input": "Do it.",
+        "system_instruction": "Be brief.",
+        "environment": "remote",
+        "agent_config": {"type": "antigravity", "max_total_tokens": "50"},
+        "labels": {"job": "j1"},
+        "previous_interaction_id": "v1_0",
+        "background": True,
+        "store": True,
+    }
+    assert (observation.interaction_id, observation.state) == ("v1_1", State.RUNNING)
+
+
+@pytest.mark.parametrize(("raw", "state"), [*STATES.items(), ("paused_for_review", State.UNKNOWN)])
+async def test_every_status_is_mapped(scripted: tuple[Scripted, GeminiProvider], raw: str, state: State) -> None:
+    """The nine statuses have a state each; one that nobody knows is polled on."""
+    server, provider = scripted
+    server.answer = web.json_response({"id": "v1_1", "status": raw})
+    observation = await provider.poll("v1_1")
+    assert (observation.state, observation.raw) == (state, raw)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 416, 422])
+async def test_a_client_error_is_a_rejection(scripted: tuple[Scripted, GeminiProvider], status: int) -> None:
+    """What the provider will never take is told apart, and asked once."""
+    server, provider = scripted
+    server.answer = web.json_response({"error": {"code": "x", "message": "no"}}, status=status)
+    with pytest.raises(SubmissionRejected) as caught:
+        await provider.submit(TASK)
+    assert caught.value.status == status
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [408, 409, 499, 500, 501, 503, 504])
+async def test_a_server_error_leaves_it_open(scripted: tuple[Scripted, GeminiProvider], status: int) -> None:
+    """Statuses after which the task may run are never taken for a refusal, and asked once."""
+    server, provider = scripted
+    server.answer = web.json_response({"error": {"code": "x", "message": "oh"}}, status=status)
+    with pytest.raises(SubmissionUnknown):
+        await provider.submit(TASK)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.json_response({}),
+        web.json_response({"error": {"code": "x", "message": "oh"}}),
+        web.json_response({"id": "v1_1"}),
+        web.json_response({"id": "../../etc", "status": "queued"}),
+        web.Response(text='{"id": "v1_1", "sta', content_type="application/json"),
+        web.Response(text="", content_type="application/json"),
+        web.Response(text="fine", content_type="text/plain"),
+        web.Response(status=204),
+        web.Response(text="[]", content_type="application/json"),
+        web.json_response({"id": 5, "status": ["queued"]}),
+    ],
+)
+async def test_a_lenient_200_is_not_believed(scripted: tuple[Scripted, GeminiProvider], answer: web.Response) -> None:
+    """What the SDK lets through without an id and a status is unknown for a create, unavailable for a read."""
+    server, provider = scripted
+    server.answer = answer
+    with pytest.raises(SubmissionUnknown):
+        await provider.submit(TASK)
+    with pytest.raises(Unavailable):
+        await provider.poll("v1_1")
+
+
+async def test_an_answer_about_another_is_not_believed(scripted: tuple[Scripted, GeminiProvider]) -> None:
+    """A read that answers about another interaction is tried again."""
+    server, provider = scripted
+    server.answer = web.json_response({"id": "v1_2", "status": "completed"})
+    with pytest.raises(Unavailable):
+        await provider.poll("v1_1")
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+async def test_retry_after_is_read(scripted: tuple[Scripted, GeminiProvider], as_date: bool) -> None:
+    """Seconds and dates are understood, for a create and for a read."""
+    server, provider = scripted
+    value = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True) if as_date else "20"
+    server.answer = web.json_response({"error": {}}, status=429, headers={"Retry-After": value})
+    with pytest.raises(SubmissionRefused) as refused:
+        await provider.submit(TASK)
+    with pytest.raises(Unavailable) as unavailable:
+        await provider.poll("v1_1")
+    for error in (refused.value, unavailable.value):
+        assert error.retry_after == pytest.approx(20, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (404, InteractionNotFound),
+        (410, InteractionNotFound),
+        (403, ReadRejected),
+        (401, ReadRejected),
+        (503, Unavailable),
+    ],
+)
+async def test_a_failed_read_says_what_follows(
+    scripted: tuple[Scripted, GeminiProvider], status: int, error: type[Exception]
+) -> None:
+    """Gone, forbidden and busy are three things."""
+    server, provider = scripted
+    server.answer = web.json_response({"error": {"code": "x", "message": "oh"}}, status=status)
+    with pytest.raises(error):
+        await provider.poll("v1_1")
+
+
+async def test_no_connection_is_a_refusal() -> None:
+    """Where nobody listens, nothing was sent."""
+    provider = provider_at(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(SubmissionRefused, match="no connection"):
+        await provider.submit(TASK)
+    with pytest.raises(Unavailable):
+        await provider.poll("v1_1")
+    await provider.aclose()
+
+
+async def test_a_timeout_leaves_it_open(emulator: Emulator) -> None:
+    """An answer that does not come in time may belong to a task that runs."""
+    emulator.inject("hang")
+    provider = provider_at(emulator.url, submit_timeout=0.5)
+    with pytest.raises(SubmissionUnknown):
+        await provider.submit(TASK)
+    assert emulator.stats()["created"] == 1
+    await provider.aclose()
+
+
+async def test_what_the_sdk_refuses_was_never_sent(provider: GeminiProvider, emulator: Emulator) -> None:
+    """A request that the SDK itself finds fault with is a rejection, not a loss."""
+    odd = InteractionRequest(agent=AGENT, input="x", agent_config={"type": "no-such-type"})
+    with pytest.raises(SubmissionRejected):
+        await provider.submit(odd)
+    assert emulator.stats()["requests"].get("create", 0) == 0
+
+
+async def test_the_key_is_not_in_an_error(scripted: tuple[Scripted, GeminiProvider]) -> None:
+    """A provider that echoes the key does not get it into a failure."""
+    server, provider = scripted
+    server.answer = web.json_response({"error": {"code": "x", "message": f"bad key {KEY}"}}, status=401)
+    with pytest.raises(SubmissionRejected) as caught:
+        await provider.submit(TASK)
+    assert KEY not in str(caught.value)
+    assert len(str(caught.value)) <= 500
+
+
+async def test_no_key_is_a_clear_error() -> None:
+    """Without a key the adapter says how to give one."""
+    with pytest.raises(ConfigurationError, match="GEMINI_API_KEY"):
+        open_provider("gemini", Settings.load())
+    with pytest.raises(ConfigurationError, match="known: gemini"):
+        open_provider("gemmini", Settings.load())
+
+
+async def test_text_before_a_tool_step_is_kept(provider: GeminiProvider) -> None:
+    """All model output is the text, not only what stands after the last tool step."""
+    steps = [
+        {"type": "user_input", "content": [{"type": "text", "text": "question"}]},
+        {"type": "model_output", "content": [{"type": "text", "text": "first"}]},
+        {"type": "code_execution_call", "id": "c"},
+        {"type": "model_output", "content": [{"type": "text", "text": "second"}, {"type": "image"}]},
+        "junk",
+    ]
+    document = json.dumps({"id": "v1_1", "steps": steps, "errors": [{"code": "c", "message": "m"}]}).encode()
+    content = provider.read(document)
+    assert content.text == "first\nsecond"
+    assert content.errors == ["c: m"]
+
+
+async def test_files_come_with_their_paths(provider: GeminiProvider, emulator: Emulator) -> None:
+    """An environment's files are listed and fetched; a lost environment is a problem, not a failure."""
+    observation = await _finished(provider, InteractionRequest(agent=AGENT, input="Write.", environment="remote"))
+    environment = provider.read(observation.document).environment_id
+    assert environment
+    problems: list[str] = []
+    files = [file async for file in provider.files(environment, problems)]
+    assert [file.name for file in files] == ["answer.md"]
+    assert files[0].data
+    assert [file async for file in provider.files("00000000-0000-0000-0000-000000000000", problems)] == []
+    assert len(problems) == 1
+
+
+async def test_cancel_believes_only_what_it_sees(provider: GeminiProvider, emulator: Emulator) -> None:
+    """A refused cancel and a cancel after the end are no errors; the state says how it stands."""
+    slow = TASK.model_copy(update={"labels": {"gapless-run-seconds": "60"}})
+    running = await provider.submit(slow)
+    assert (await provider.cancel(running.interaction_id)).state is State.CANCELLED
+    refusing = slow.model_copy(update={"labels": {**slow.labels, "gapless-fault": "cancel-refused"}})
+    stubborn = await provider.submit(refusing)
+    assert (await provider.cancel(stubborn.interaction_id)).state is State.RUNNING
+    done = await _finished(provider, TASK.model_copy(update={"labels": {"gapless-run-seconds": "0"}}))
+    assert (await provider.cancel(done.interaction_id)).state is State.SUCCEEDED
+
+
+async def _finished(provider: GeminiProvider, request: InteractionRequest) -> Observation:
+    observation = await provider.submit(request)
+    while not observation.state.settled:
+        observation = await provider.poll(observation.interaction_id)
+    return observation

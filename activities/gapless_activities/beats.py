@@ -15,15 +15,16 @@ INTERVAL = 2.0
 async def beating(beat: Callable[[], None], work: Coroutine[Any, Any, T]) -> T:
     """Await `work` and call `beat` meanwhile; a cancellation or the worker's shutdown ends the work at once.
 
+    What is done within the first interval costs no beat.
+
     Raises:
         ApplicationError: the worker is stopping; the next attempt goes on elsewhere.
     """
     task = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(activity.wait_for_worker_shutdown())
     try:
-        while not task.done() and not stopping.done():
+        while not (await _first({task, stopping})):
             beat()
-            await asyncio.wait({task, stopping}, timeout=INTERVAL, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
         if not task.done():
@@ -36,6 +37,12 @@ async def beating(beat: Callable[[], None], work: Coroutine[Any, Any, T]) -> T:
             category=ApplicationErrorCategory.BENIGN,
         )
     return task.result()
+
+
+async def _first(tasks: set[asyncio.Future[Any]]) -> bool:
+    """Wait for an interval at most, and say whether one of the tasks is done."""
+    done, _ = await asyncio.wait(tasks, timeout=INTERVAL, return_when=asyncio.FIRST_COMPLETED)
+    return bool(done)
 
 
 async def beating_shielded(beat: Callable[[], None], work: Coroutine[Any, Any, T]) -> T:

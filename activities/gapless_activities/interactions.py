@@ -79,22 +79,35 @@ class ProviderActivities(InteractionActivities):
     @activity.defn(name="submit")
     async def submit(self, request: InteractionRequest) -> Submission:
         """Send the task in one POST, and leave its id in the heartbeat right after."""
+        beat: dict[str, Any] = {"posting": True}
         try:
             provider = self.provider(request.provider)
-            observation = await beating_shielded(
-                lambda: activity.heartbeat({"posting": True}), provider.submit(request)
-            )
+            return await beating_shielded(lambda: activity.heartbeat(beat), self._post(provider, request, beat))
         except ConfigurationError as error:
             raise _failure(SubmissionRejected(str(error))) from None
         except ProviderError as error:
             raise _failure(error) from None
-        activity.heartbeat({"interaction_id": observation.interaction_id})
+
+    async def _post(self, provider: Provider, request: InteractionRequest, beat: dict[str, Any]) -> Submission:
+        observation = await provider.submit(request)
+        beat["interaction_id"] = observation.interaction_id
+        activity.heartbeat(beat)
         log.info("interaction.accepted", interaction_id=observation.interaction_id, status=observation.raw)
-        snapshot = await self._snapshot(observation)
-        if snapshot.document and not provider.read(observation.document).environment_id:
-            result = await self._result(provider, observation.document, snapshot.document)
-            snapshot = snapshot.model_copy(update={"result": result})
-        return Submission(interaction_id=observation.interaction_id, snapshot=snapshot)
+        return Submission(
+            interaction_id=observation.interaction_id, snapshot=await self._first_snapshot(provider, observation)
+        )
+
+    async def _first_snapshot(self, provider: Provider, observation: Observation) -> Snapshot:
+        """Return what the accept showed, with the result where it was final; whatever fails here, the id is kept."""
+        try:
+            snapshot = await self._snapshot(observation)
+            if snapshot.document and not provider.read(observation.document).environment_id:
+                result = await self._result(provider, observation.document, snapshot.document)
+                snapshot = snapshot.model_copy(update={"result": result})
+        except Exception:
+            log.exception("interaction.first_answer_not_stored", interaction_id=observation.interaction_id)
+            return Snapshot(state=State.UNKNOWN, raw=observation.raw, observed_at=_now())
+        return snapshot
 
     @activity.defn(name="poll")
     async def poll(self, watch: Watch) -> Snapshot:
@@ -102,7 +115,7 @@ class ProviderActivities(InteractionActivities):
         handle, seen = watch.handle, _seen()
         provider = self._open(handle.provider)
         try:
-            observation = await provider.poll(handle.interaction_id)
+            observation = await beating(lambda: _beat(seen), provider.poll(handle.interaction_id))
         except InteractionNotFound:
             return self._not_found(provider, watch, seen)
         except Unavailable as error:
@@ -214,7 +227,7 @@ class ProviderActivities(InteractionActivities):
         """Build the small, benign failure that the server answers with a timer."""
         waited = _now() - activity.info().scheduled_time
         seen = seen.model_copy(update={"polls": seen.polls + 1})
-        activity.heartbeat(seen.model_dump(mode="json"))
+        _beat(seen)
         return ApplicationError(
             f"{word[:300]}; poll {seen.polls}, waiting for {_age(waited)}, in this state for "
             f"{_age(_now() - seen.since)}. Nothing to do: the next look is on its way.",
@@ -247,6 +260,10 @@ def _check_age(watch: Watch, seen: Seen) -> None:
 def _seen() -> Seen:
     details = activity.info().heartbeat_details
     return Seen.model_validate(details[0]) if details else Seen(since=_now())
+
+
+def _beat(seen: Seen) -> None:
+    activity.heartbeat(seen.model_dump(mode="json"))
 
 
 def _advance(seen: Seen, state: State, raw: str) -> Seen:

@@ -116,18 +116,11 @@ class AuditActivities(LinkAuditActivities):
         verdict = await self._verdict(agent)
         markdown = links.report_markdown(crawl) + _agent_markdown(agent, verdict, request.request.url)
         body = links.report_json(crawl) | ({"agent": _agent_json(agent, verdict)} if agent else {})
-        crawled = request.crawled
         return AuditOutcome(
+            **dict(request.crawled),
             url=request.request.url,
-            pages=crawled.pages,
-            links=crawled.links,
-            broken=crawled.broken,
-            unverified=crawled.unverified,
-            complete=crawled.complete,
-            incomplete_reason=crawled.incomplete_reason,
             report_markdown=await self._store.put("report.md", markdown.encode()),
             report_json=await self._store.put("report.json", _json(body)),
-            crawl=crawled.crawl,
             agent=agent,
         )
 

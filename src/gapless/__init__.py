@@ -4,7 +4,6 @@ Names load on first use (PEP 562): `import gapless` alone loads neither Temporal
 """
 
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,7 +60,9 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
     if name == "__version__":
-        return _version("gapless")
+        from importlib.metadata import version
+
+        return version("gapless")
     if name not in _HOME:
         raise AttributeError(f"module 'gapless' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

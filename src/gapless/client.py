@@ -48,7 +48,7 @@ from gapless.contract.queues import TaskQueue
 from gapless.errors import GaplessError
 from gapless.payloads import data_converter
 from gapless.providers.base import check_known
-from gapless.text import cell
+from gapless.text import cell, clip
 
 T = TypeVar("T", bound=Model)
 
@@ -255,7 +255,7 @@ class Gapless:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={"request": fingerprint},
                 search_attributes=search_attributes(job),
-                static_summary=plan.summary[:200],
+                static_summary=clip(plan.summary),
                 static_details=plan.details,
             )
         except WorkflowAlreadyStartedError as error:

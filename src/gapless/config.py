@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("gemini_base_url", "GAPLESS_GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
     )
     submit_timeout: float = Field(default=60.0, gt=0, le=600)
-    read_timeout: float = Field(default=30.0, gt=0, le=600)
+    read_timeout: float = Field(default=30.0, gt=0, le=45, description="shorter than a poll may take, 60 s")
     poll_max_interval: float = Field(default=30.0, ge=1, le=3600)
 
     data_dir: Path = Field(default_factory=lambda: _xdg("XDG_DATA_HOME", "~/.local/share"))

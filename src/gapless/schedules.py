@@ -35,6 +35,7 @@ from gapless.client import search_attributes
 from gapless.contract.link_audit import LinkAudit, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError, GaplessError
+from gapless.text import clip
 
 PREFIX = "gapless-"
 """Of the ids of our schedules, so that another's are never touched."""
@@ -171,7 +172,7 @@ def _schedule(name: str, job: Job) -> Schedule:
             task_queue=TaskQueue.LINKS,
             execution_timeout=job.execution_timeout,
             typed_search_attributes=search_attributes(name),
-            static_summary=f"{name}: link audit of {job.url}"[:200],
+            static_summary=clip(f"{name}: link audit of {job.url}"),
         ),
         spec=ScheduleSpec(cron_expressions=[job.cron], jitter=job.jitter, time_zone_name=job.time_zone),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=job.catchup_window),

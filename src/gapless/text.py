@@ -15,3 +15,8 @@ def cell(text: str, limit: int = 1000) -> str:
     """Make text safe for one cell of a Markdown table: one line, bounded, every mark escaped."""
     line = printable(" ".join(text.split()))[:limit]
     return "".join(f"\\{c}" if c in _MARKDOWN else c for c in line)
+
+
+def clip(text: str, size: int = 200) -> str:
+    """Cut text to so many bytes of UTF-8; 200 is what Temporal's documentation allows for a summary."""
+    return text.encode(errors="replace")[:size].decode(errors="ignore")

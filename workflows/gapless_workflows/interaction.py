@@ -34,7 +34,7 @@ from gapless.contract.interaction import (
     Submission,
     Watch,
 )
-from gapless.text import cell
+from gapless.text import cell, clip
 from gapless_workflows import failures, policies
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class InteractionWorkflow(Interaction):
         activity = workflow.start_activity_method(
             InteractionActivities.submit,
             self._request,
-            summary=f"submission {self._submissions} to {self._request.target}",
+            summary=clip(f"submission {self._submissions} to {self._request.target}"),
             schedule_to_start_timeout=self._left(),
             **policies.SUBMIT,
         )
@@ -232,7 +232,7 @@ class InteractionWorkflow(Interaction):
                 workflow.execute_activity_method(
                     InteractionActivities.poll,
                     Watch(handle=handle, queued=limits.queued, running=limits.running),
-                    summary=f"wait for {handle.interaction_id}",
+                    summary=clip(f"wait for {handle.interaction_id}"),
                     schedule_to_close_timeout=self._left(),
                     **policies.POLL,
                 )
@@ -271,7 +271,7 @@ class InteractionWorkflow(Interaction):
             result = await workflow.execute_activity_method(
                 InteractionActivities.fetch,
                 Settled(handle=handle, snapshot=snapshot),
-                summary=f"store the result of {handle.interaction_id}",
+                summary=clip(f"store the result of {handle.interaction_id}"),
                 schedule_to_close_timeout=policies.FETCH_LIMIT,
                 **policies.FETCH,
             )
@@ -307,11 +307,13 @@ class InteractionWorkflow(Interaction):
             return await workflow.execute_activity_method(
                 InteractionActivities.cancel,
                 handle,
-                summary=f"stop {handle.interaction_id}",
+                summary=clip(f"stop {handle.interaction_id}"),
                 schedule_to_close_timeout=policies.CANCEL_LIMIT,
                 **policies.CANCEL,
             )
-        except ActivityError:
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
             return None
 
     # What is shown

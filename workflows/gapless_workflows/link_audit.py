@@ -19,7 +19,7 @@ from gapless.contract.link_audit import (
     ReportRequest,
 )
 from gapless.contract.queues import TaskQueue
-from gapless.text import cell
+from gapless.text import cell, clip
 from gapless_workflows import policies
 
 PROMPT = """\
@@ -84,7 +84,7 @@ class LinkAuditWorkflow(LinkAudit):
 
     async def _crawl(self) -> Crawled:
         crawled = await workflow.execute_activity_method(
-            LinkAuditActivities.crawl, self._request, summary=f"crawl {self._request.url}"[:200], **policies.CRAWL
+            LinkAuditActivities.crawl, self._request, summary=clip(f"crawl {self._request.url}"), **policies.CRAWL
         )
         cut = "" if crawled.complete else f", incomplete: {crawled.incomplete_reason}"
         self._auditor = f"{crawled.pages} pages, {crawled.links} links, {crawled.broken} broken{cut}"
@@ -128,7 +128,8 @@ class LinkAuditWorkflow(LinkAudit):
             task_queue=TaskQueue.INTERACTIONS if own == TaskQueue.LINKS else own,
             search_attributes=TypedSearchAttributes([SearchAttributePair(attributes.JOB, job)] if job else []),
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,  # so that it stops the provider's run
-            static_summary=f"{agent} audits {self._request.url}"[:200],
+            static_summary=clip(f"{agent} audits {self._request.url}"),
+            static_details=f"Part of {cell(workflow.info().workflow_id)}, whose verdict checks what it claims.",
         )
 
     async def _judge(self, crawled: Crawled, outcome: Outcome) -> AgentReport:

@@ -32,7 +32,8 @@ REFUSAL_BACKOFF = timedelta(seconds=2)
 
 POLL: Policy = {
     "activity_id": "poll",
-    "start_to_close_timeout": timedelta(seconds=60),
+    "start_to_close_timeout": timedelta(minutes=12),  # as for SUBMIT; a killed worker is noticed by its silence
+    "heartbeat_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(
         initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=60)
     ),

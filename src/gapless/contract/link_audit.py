@@ -96,19 +96,12 @@ class AgentReport(Model):
     """Why there is no verdict, in one line."""
 
 
-class AuditOutcome(Model):
-    """The end of an audit. Reports are in the artifact store by their digests."""
+class AuditOutcome(Crawled):
+    """The end of an audit: the crawl's counters, the reports in the artifact store, and the agent's part."""
 
     url: str
-    pages: int
-    links: int
-    broken: int
-    unverified: int
-    complete: bool
-    incomplete_reason: str | None = None
     report_markdown: Artifact
     report_json: Artifact
-    crawl: Artifact
     agent: AgentReport | None = None
 
 

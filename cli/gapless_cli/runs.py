@@ -1,20 +1,21 @@
 """`gapless list`, `show`, `cancel`, `resolve`: runs that are there."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from gapless.client import Run, RunStatus
-from gapless.contract.interaction import Resolution
+from gapless.client import Gapless, NotHeld, Run, RunFailed, RunStatus
+from gapless.contract.interaction import Outcome, Resolution
+from gapless.contract.link_audit import AuditOutcome
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError
-from gapless.text import printable
-from gapless_cli.commands import OK, asynchronous, attended, connect
+from gapless_cli.audit import short_report, summary
+from gapless_cli.commands import OK, asynchronous, attended, check_provider, connect
 from gapless_cli.follow import follow, progress
-from gapless_cli.output import result, result_json, say
+from gapless_cli.output import result, result_json, say, table
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="Of the run.")]
@@ -25,39 +26,38 @@ async def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at the most.")] = 20, as_json: AsJson = False
 ) -> int:
     """List runs, the newest first."""
-    gapless = await connect(quiet=True)
+    gapless = await connect()
     found = [status async for status in gapless.list(limit=limit)]
     if as_json:
         result_json(found)
-        return OK
-    table = Table(box=None, pad_edge=False)
-    for column in ("ID", "STATE", "MODEL OR AGENT", "JOB", "STARTED"):
-        table.add_column(column, overflow="fold")
-    for status in found:
-        row = (status.id, status.state, status.target or "", status.job or "", f"{status.started:%Y-%m-%d %H:%M}")
-        table.add_row(*(escape(printable(value)) for value in row))
-    Console(highlight=False).print(table if found else "no runs")
+    elif found:
+        rows = [(s.id, s.state, s.target or "", s.job or "", f"{s.started:%Y-%m-%d %H:%M}") for s in found]
+        table(("ID", "STATE", "MODEL OR AGENT", "JOB", "STARTED"), rows)
+    else:
+        say("no runs yet")
     return OK
 
 
 @asynchronous
 async def show(id: RunId, as_json: AsJson = False) -> int:  # noqa: A002
-    """Show where a run stands, and its outcome when it has one."""
-    gapless = await connect(quiet=True)
+    """Show where a run stands, and what came of it."""
+    gapless = await connect()
     run = await gapless.run(id)
     status = await run.status()
-    outcome = await run.result() if status.closed and status.state not in _WITHOUT_OUTCOME else None
+    outcome = await run.result() if status.completed else None
     if as_json:
         result_json({"status": status, "url": run.url, "outcome": outcome})
         return OK
-    result("\n".join(f"{label:<12} {value}" for label, value in _rows(run, status, outcome) if value))
+    rows = [*_standing(run, status), *_ended(outcome)]
+    result("\n".join(f"{label:<12} {value}" for label, value in rows if value))
+    if isinstance(outcome, AuditOutcome):
+        result("\n" + await short_report(gapless, outcome))
+    elif isinstance(outcome, Outcome) and outcome.result is not None:
+        result("\n" + outcome.result.text)
     return OK
 
 
-_WITHOUT_OUTCOME = {"failed", "canceled", "terminated", "timed_out", "continued_as_new"}
-
-
-def _rows(run: Run[Any], status: RunStatus, outcome: Any) -> list[tuple[str, str]]:
+def _standing(run: Run[Any], status: RunStatus) -> list[tuple[str, str]]:
     rows = [
         ("Run", run.url or run.id),
         ("Kind", status.kind),
@@ -65,33 +65,52 @@ def _rows(run: Run[Any], status: RunStatus, outcome: Any) -> list[tuple[str, str
         ("Now", progress(status) if not status.closed else ""),
         ("Target", " ".join(filter(None, [status.provider, status.target]))),
         ("Interaction", status.interaction_id or ""),
-        ("Started", f"{status.started:%Y-%m-%d %H:%M:%S}"),
+        ("Job", status.job or ""),
+        ("Started", f"{status.started:%Y-%m-%d %H:%M:%S %Z}"),
     ]
-    rows += [(f"  {p.activity}", f"attempt {p.attempt}: {p.last_failure}") for p in status.pending if p.last_failure]
-    if (failure := getattr(outcome, "failure", None)) is not None:
-        rows += [("Failed", failure.message), ("Next", failure.next_step)]
-    if (found := getattr(outcome, "result", None)) is not None:
-        rows.append(("Result", found.text))
-    if hasattr(outcome, "broken"):
-        rows.append(("Result", f"{outcome.broken} broken across {outcome.pages} pages, {outcome.links} links"))
-    return rows
+    return rows + [
+        (f"  {p.activity}", f"attempt {p.attempt}: {p.last_failure}") for p in status.pending if p.last_failure
+    ]
+
+
+def _ended(outcome: Any) -> list[tuple[str, str]]:
+    if isinstance(outcome, AuditOutcome):
+        return summary(outcome)
+    if isinstance(outcome, Outcome) and outcome.failure is not None:
+        return [("Failed", outcome.failure.message), ("Next", outcome.failure.next_step)]
+    return []
 
 
 @asynchronous
 async def cancel(id: RunId, as_json: AsJson = False) -> int:  # noqa: A002
     """Cancel a run, and what runs for it at the provider; waits until that is done."""
-    gapless = await connect(quiet=True)
+    gapless = await connect()
     run = await gapless.run(id)
     status = await run.status()
-    if status.closed:
-        say(f"{id} has ended already: {status.state}")
-        return OK
-    await run.cancel()
-    async with attended(gapless, status.queue):
-        await follow(gapless, run)
-    status = await run.status()
-    result_json(status) if as_json else say(f"{id}: {status.state}")
+    if not status.closed:
+        async with _acting(gapless, status):
+            await run.cancel()
+            with suppress(RunFailed):
+                await follow(gapless, run)
+        status = await run.status()
+        result_json(status) if as_json else say(f"{id}: {status.state}")
+    else:
+        result_json(status) if as_json else say(f"{id} has ended already: {status.state}")
     return OK
+
+
+@asynccontextmanager
+async def _acting(gapless: Gapless, status: RunStatus) -> AsyncIterator[None]:
+    """Be the worker of a run that nobody else serves, while something is done about it."""
+    private = status.queue not in set(TaskQueue)
+    if status.provider is not None:
+        await check_provider(status.provider, gapless.settings, here=private)
+    async with attended(gapless, status.queue):
+        try:
+            yield
+        except asyncio.CancelledError:
+            say(f"It has been asked for, and will happen as soon as a worker polls {status.queue}.")
+            raise
 
 
 _DONE = {"adopt": "adopted", "resubmit": "sent again", "abandon": "given up"}
@@ -110,12 +129,18 @@ async def resolve(
         raise ConfigurationError("say one of --adopt ID, --resubmit, --abandon")
     action: Any = "adopt" if adopt is not None else "resubmit" if resubmit else "abandon"
     resolution = Resolution(action=action, interaction_id=adopt)
-    gapless = await connect(quiet=True)
+    gapless = await connect()
     run = await gapless.run(id)
-    queue = (await run.status()).queue
-    async with attended(gapless, queue):
-        status = await run.resolve(resolution)
-        if queue not in set(TaskQueue):  # nobody else serves it
-            await follow(gapless, run)
-    result_json(status) if as_json else say(f"{id}: {_DONE[action]}")
+    status = await run.status()
+    if status.closed:
+        raise NotHeld(f"{id} has ended already ({status.state}); there is nothing to decide")
+    async with _acting(gapless, status):
+        decided = await run.resolve(resolution)
+        if not as_json:
+            say(f"{id}: {_DONE[action]}")
+        if status.queue not in set(TaskQueue):  # nobody else serves it
+            with suppress(RunFailed):
+                await follow(gapless, run)
+    if as_json:
+        result_json(decided)
     return OK

@@ -96,6 +96,8 @@ class RunStatus:
     queue: str
     state: str
     closed: bool
+    completed: bool
+    """Closed with an outcome."""
     started: datetime
     provider: str | None = None
     target: str | None = None
@@ -369,14 +371,17 @@ async def _status(description: WorkflowExecutionDescription) -> RunStatus:
 def _listed(execution: WorkflowExecution, pending: list[Pending] | None = None) -> RunStatus:
     found = execution.typed_search_attributes
     closed = execution.status is not WorkflowExecutionStatus.RUNNING
+    completed = execution.status is WorkflowExecutionStatus.COMPLETED
     state = found.get(attributes.STATE) or "not started"
-    ended = execution.status.name.lower() if execution.status else "unknown"
+    if closed and not completed and execution.status is not None:
+        state = "cancelled" if execution.status is WorkflowExecutionStatus.CANCELED else execution.status.name.lower()
     return RunStatus(
         id=execution.id,
         kind=execution.workflow_type,
         queue=execution.task_queue,
-        state=ended if closed and ended != "completed" else state,
+        state=state,
         closed=closed,
+        completed=completed,
         started=execution.start_time,
         provider=found.get(attributes.PROVIDER),
         target=found.get(attributes.MODEL),

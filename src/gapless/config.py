@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -32,6 +32,16 @@ def secret_values() -> list[str]:
 
 
 _KEYS = ("GAPLESS_GEMINI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
+
+
+class _File(TomlConfigSettingsSource):
+    """`gapless.toml`, which is committed, so that a key in it is an error."""
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        if any(name.lower().endswith("api_key") for name in values):
+            raise ConfigurationError(f"{TOML} holds an API key; take it out, and set GEMINI_API_KEY instead")
+        return values
 
 
 class Settings(BaseSettings):
@@ -63,6 +73,11 @@ class Settings(BaseSettings):
     log_level: str = "info"
     jobs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="read by gapless.schedules")
 
+    @field_validator("data_dir", "cache_dir", "temporal_cli")
+    @classmethod
+    def _expand_home(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -73,7 +88,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the file behind the environment."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _File(settings_cls)
 
     @classmethod
     def load(cls, **flags: Any) -> Self:
@@ -98,6 +113,8 @@ class Settings(BaseSettings):
 def _first_line(error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{TOML}: there is no setting {where}"
     return f"setting {where}: {problem['msg']} (from GAPLESS_{where.upper()} or {TOML})"
 
 

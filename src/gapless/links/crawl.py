@@ -55,7 +55,7 @@ async def crawl(
         await audit.run()
     await journal.close()
     if robots is not None and robots.failed and not audit.crawl.pages:
-        audit.crawl.incomplete_reason = "robots.txt could not be read, and then nothing may be crawled"
+        audit.crawl.incomplete_reason = f"robots.txt could not be read ({robots.cause}), so nothing may be crawled"
     return audit.crawl
 
 

@@ -18,8 +18,9 @@ ROBOTS_HOPS = 5
 class Robots:
     """What a site's robots.txt allows (RFC 9309): all when there is none, nothing when it fails."""
 
-    def __init__(self, status: int | None, text: str | None) -> None:
+    def __init__(self, status: int | None, text: str | None, error: str | None = None) -> None:
         self.failed = status is None or status == 429 or status >= 500
+        self.cause = error or f"HTTP {status}"
         self._rules = Protego.parse(text or "")
 
     @property
@@ -86,7 +87,7 @@ async def read_robots(fetcher: Fetcher, scope: Scope) -> Robots:
         if not urls.is_web(url):
             break
     status = None if answer.error and answer.error != "too_large" else answer.status
-    return Robots(status, answer.text if status is not None and status < 300 else None)
+    return Robots(status, answer.text if status is not None and status < 300 else None, answer.error)
 
 
 def _repeats(path: str) -> bool:

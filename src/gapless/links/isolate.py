@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from types import TracebackType
@@ -65,6 +66,7 @@ class Parsers:
             stdout=PIPE,
             stderr=DEVNULL,
             limit=_LINE_LIMIT,
+            env={"PYTHONPATH": os.pathsep.join(sys.path)},  # and nothing else: it reads what strangers wrote
         )
         self._all.add(process)
         return process

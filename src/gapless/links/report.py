@@ -32,7 +32,8 @@ def report_markdown(crawl: Crawl, *, limit: int | None = None) -> str:
     if crawl.incomplete_reason:
         lines.append(f"Incomplete: {escape.url(crawl.incomplete_reason).replace('%20', ' ')}.")
     total = len({found.target for found in broken})
-    lines.append(f"Total broken: {total} across {len(crawl.pages)} pages crawled.")
+    pages = len(crawl.pages)
+    lines.append(f"Total broken: {total} across {pages} {'page' if pages == 1 else 'pages'} crawled.")
     for result, title in _OTHERS:
         lines += _other_section(crawl, title, [found for found in findings if found.result == result], limit)
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,19 +124,28 @@ class WorkerProcess:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self) -> int:
+    def terminate(self, seconds: float = 60) -> int:
         """SIGTERM, and wait for the end; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=seconds)
+
+    async def stop(self, seconds: float = 60) -> int:
+        """Terminate it while this process goes on serving it; returns the exit code."""
+        return await asyncio.to_thread(self.terminate, seconds)
+
+    def says(self, text: str) -> bool:
+        """Say whether this text stands in its log."""
+        return text in self.log.read_text()
 
 
 @pytest.fixture
 def start_worker(settings: Settings, queue: str, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
-    """Return a function that starts a worker process on the test's queue."""
+    """Return a function that starts a worker process on the test's queue; keywords change its settings."""
     started: list[WorkerProcess] = []
 
-    def start(stall: str = "") -> WorkerProcess:
-        started.append(WorkerProcess(settings, queue, tmp_path / f"worker-{len(started)}.log", stall))
+    def start(stall: str = "", **changes: Any) -> WorkerProcess:
+        told = settings.model_copy(update=changes)
+        started.append(WorkerProcess(told, queue, tmp_path / f"worker-{len(started)}.log", stall))
         return started[-1]
 
     yield start
@@ -153,3 +163,11 @@ async def until(condition: Callable[[], Any] | Callable[[], Awaitable[Any]], sec
             return found
         assert time.monotonic() < end, f"not within {seconds} s: {condition}"
         await asyncio.sleep(0.05)
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

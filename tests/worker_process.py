@@ -39,6 +39,7 @@ class _Stalled(ActivityInboundInterceptor):
         mine = activity.info().activity_type == self._name
         if mine and self._where == "before":
             activity.heartbeat({"stalled": True})
+            print("stalled before", self._name, flush=True)
             await asyncio.sleep(3600)
         result = await super().execute_activity(input)
         if mine and self._where == "after":

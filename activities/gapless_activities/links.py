@@ -233,4 +233,6 @@ def _agent_json(agent: AgentReport, verdict: links.Verdict | None) -> dict[str, 
 
 
 def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    """Write JSON in which every character is seen: controls, bidirectional marks and the like stand as escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text).encode()

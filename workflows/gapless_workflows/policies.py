@@ -35,7 +35,7 @@ POLL: Policy = {
     "start_to_close_timeout": timedelta(minutes=12),  # as for SUBMIT; a killed worker is noticed by its silence
     "heartbeat_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(
-        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=60)
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=30)
     ),
 }
 """No limit on attempts: the deadline is schedule_to_close, set for each run."""

@@ -12,6 +12,8 @@ from gapless.contract.interaction import Artifact, Digest, Model, Outcome, State
 
 def _http_url(value: str) -> str:
     """Let only absolute http and https addresses through, without credentials in them."""
+    if any(c.isspace() or not c.isprintable() for c in value):
+        raise ValueError("not a URL: it holds white space or control characters")
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port

@@ -1,0 +1,180 @@
+"""Records the histories that `test_replay.py` replays: `python tests/replay/record.py`, from the root of the repository.
+
+Each scenario really runs: on a dev server, with a worker, against the local Interactions API. A history that was
+released is never recorded again: it is kept, and the workflow's change is guarded by `workflow.patched`.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from gapless import Gapless, InteractionRequest, Limits, LinkAuditRequest, Resolution, Run, RunCancelled, devserver
+from gapless.artifacts import ArtifactStore
+from gapless.config import Settings
+from gapless.payloads import data_converter
+from gapless.telemetry import configure_logging
+from gapless.testing.emulator import Emulator
+from gapless_workers.main import run_main
+from gapless_workers.worker import worker
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from unit.links.httpsite import Reply, Site, page
+
+FOLDER = Path(__file__).parent
+QUEUE = "recorded"
+AGENT = "antigravity-preview-09-2026"
+IDENTITY = re.compile(r"\d+@[\w.-]+")
+PATH = re.compile(r'File "[^"]*?/((?:gapless\w*|temporalio|asyncio)/[^"]*|[^"/]*)"')
+
+
+def request(fault: str | None = None, **fields: Any) -> InteractionRequest:
+    """Return a request to a model, with a fault in its labels."""
+    labels = {"gapless-fault": fault} if fault else {}
+    return InteractionRequest(model="gemini-3.8-flash", input="Say hello.", labels=labels, **fields)
+
+
+async def state(run: Run[Any], wanted: str) -> None:
+    """Wait until the run is in this state."""
+    async for status in run.watch(every=0.1):
+        if status.state == wanted:
+            return
+
+
+async def succeeded(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """A model answers after a few polls."""
+    await (await gapless.start(request(), id=name, queue=QUEUE)).result()
+
+
+async def held_and_adopted(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The answer to the POST is lost; a person names the id."""
+    run = await gapless.start(request("answer-lost"), id=name, queue=QUEUE)
+    await state(run, "held")
+    await run.resolve(Resolution(action="adopt", interaction_id=emulator.stats()["interactions"][-1]))
+    await run.result()
+
+
+async def held_and_resubmitted(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The provider fails without having created anything; a person has the task sent again."""
+    emulator.inject("5xx-before")
+    run = await gapless.start(request(), id=name, queue=QUEUE)
+    await state(run, "held")
+    await run.resolve(Resolution(action="resubmit"))
+    await run.result()
+
+
+async def refused(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """A 429 is waited out."""
+    emulator.inject("status-429", seconds=1)
+    await (await gapless.start(request(), id=name, queue=QUEUE)).result()
+
+
+async def cancelled(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The run is cancelled while the provider works."""
+    run = await gapless.start(request("stuck-running"), id=name, queue=QUEUE)
+    await state(run, "running")
+    await run.cancel()
+    try:
+        await run.result()
+    except RunCancelled:
+        return
+
+
+async def deadline(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The provider takes longer than the run may."""
+    limits = Limits(deadline=timedelta(seconds=4))
+    await (await gapless.start(request("stuck-running", limits=limits), id=name, queue=QUEUE)).result()
+
+
+async def audit(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The auditor alone."""
+    asked = LinkAuditRequest(url=site.url, external=False)
+    await (await gapless.start(asked, id=name, queue=QUEUE)).result()
+
+
+async def audit_with_agent(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The auditor, an agent beside it, and a verdict."""
+    asked = LinkAuditRequest(url=site.url, external=False, agent=AGENT)
+    await (await gapless.start(asked, id=name, queue=QUEUE)).result()
+
+
+async def audit_cancelled(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The audit is cancelled while auditor and agent work."""
+    site.delay = lambda _: 1.0
+    run = await gapless.start(LinkAuditRequest(url=site.url, external=False, agent=AGENT), id=name, queue=QUEUE)
+    while emulator.stats()["created"] == 0 or not site.requests.total():
+        await asyncio.sleep(0.05)
+    await run.cancel()
+    try:
+        await run.result()
+    except RunCancelled:
+        return
+
+
+Scenario = Callable[[Gapless, Emulator, Site, str], Awaitable[None]]
+SCENARIOS: dict[str, Scenario] = {
+    "interaction-succeeded": succeeded,
+    "interaction-held-adopted": held_and_adopted,
+    "interaction-held-resubmitted": held_and_resubmitted,
+    "interaction-refused": refused,
+    "interaction-cancelled": cancelled,
+    "interaction-deadline": deadline,
+    "audit": audit,
+    "audit-with-agent": audit_with_agent,
+    "audit-cancelled": audit_cancelled,
+}
+
+
+def scrubbed(value: Any) -> Any:
+    """Return a history without what belongs to the machine it was recorded on: processes, host, folders."""
+    if isinstance(value, dict):
+        return {key: scrubbed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [scrubbed(item) for item in value]
+    if isinstance(value, str):
+        return PATH.sub(r'File "\1"', IDENTITY.sub("worker@host", value))
+    return value
+
+
+@asynccontextmanager
+async def _gapless(folder: Path) -> AsyncIterator[Gapless]:
+    settings = Settings.load(data_dir=folder, GEMINI_API_KEY="any", poll_max_interval=1.0, submit_timeout=5.0)
+    server = await devserver.start(settings)
+    try:
+        converter = data_converter(ArtifactStore(settings.artifacts_url))
+        yield Gapless(await devserver.connect(settings, server, data_converter=converter), server, settings)
+    finally:
+        devserver.stop(settings)
+
+
+async def _record(gapless: Gapless, name: str) -> None:
+    routes: dict[str, Any] = {"/": page("/a", "/gone"), "/a": page("/", "#nowhere"), "/robots.txt": Reply("", 404)}
+    async with Emulator(run_seconds=1.0) as emulator, Site(routes) as site:
+        settings = gapless.settings.model_copy(update={"gemini_base_url": emulator.url})
+        async with worker(gapless.client, settings, [QUEUE]):
+            await SCENARIOS[name](gapless, emulator, site, name)
+    history = await gapless.client.get_workflow_handle(name).fetch_history()
+    text = json.dumps(scrubbed(json.loads(history.to_json())), indent=1)
+    (FOLDER / f"{name}.json").write_text(text + "\n")
+
+
+async def main(wanted: list[str]) -> int:
+    """Record the scenarios that are named, or all."""
+    configure_logging("error")
+    with tempfile.TemporaryDirectory(prefix="gapless-record-") as folder:
+        async with _gapless(Path(folder)) as gapless:
+            for name in wanted or SCENARIOS:
+                await _record(gapless, name)
+                print(name, file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main(sys.argv[1:]))

@@ -1,7 +1,9 @@
 """Submit, poll, fetch, cancel: the four calls to a provider as durable activities."""
 
+import asyncio
 import random
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -16,6 +18,7 @@ from gapless.contract.interaction import (
     Handle,
     InteractionActivities,
     InteractionRequest,
+    OnLostSubmission,
     Result,
     Settled,
     Snapshot,
@@ -27,6 +30,7 @@ from gapless.errors import (
     ConfigurationError,
     InteractionNotFound,
     ProviderError,
+    SubmissionRefused,
     SubmissionRejected,
     Unavailable,
 )
@@ -35,10 +39,32 @@ from gapless_activities.beats import beating, beating_shielded
 
 MAX_TEXT = 8 * 1024
 """Characters of the answer that go into history; a longer one is in the artifact store."""
+STALLED = 6.0
+"""Seconds without a beat, short of the heartbeat timeout, after which nothing is sent any more."""
+MAX_RETRY_AFTER = 600.0
+LAST_LOOK = 2.0
+"""Seconds before the deadline."""
 SECONDS_PER_SECOND_WAITED = 0.2
 """How the time between polls grows with the time waited already."""
 
 log = structlog.get_logger()
+
+
+class _SubmitBeat:
+    """The submission's heartbeat: that it goes on, and the interaction's id as soon as there is one."""
+
+    def __init__(self) -> None:
+        self.details: dict[str, Any] = {"posting": True}
+        self._last = monotonic()
+
+    def __call__(self) -> None:
+        activity.heartbeat(self.details)
+        self._last = monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last beat; more than an interval when the whole process stood still."""
+        return monotonic() - self._last
 
 
 class Seen(BaseModel):
@@ -60,42 +86,56 @@ class ProviderActivities(InteractionActivities):
         self._settings = settings
         self._store = store
         self._providers: dict[str, Provider] = {}
+        self._opening = asyncio.Lock()
 
     async def aclose(self) -> None:
         """Close the providers' connections."""
         for provider in self._providers.values():
             await provider.aclose()
 
-    def provider(self, name: str) -> Provider:
+    async def provider(self, name: str) -> Provider:
         """Return the provider of this name, opened once.
 
         Raises:
             ConfigurationError: no such provider, or no key on this worker.
         """
-        if name not in self._providers:
-            self._providers[name] = open_provider(name, self._settings)
+        async with self._opening:
+            if name not in self._providers:  # an SDK takes a second to load, in which heartbeats go on
+                self._providers[name] = await asyncio.to_thread(open_provider, name, self._settings)
         return self._providers[name]
 
     @activity.defn(name="submit")
     async def submit(self, request: InteractionRequest) -> Submission:
         """Send the task in one POST, and leave its id in the heartbeat right after."""
-        beat: dict[str, Any] = {"posting": True}
+        beat = _SubmitBeat()
         try:
-            provider = self.provider(request.provider)
-            return await beating_shielded(lambda: activity.heartbeat(beat), self._post(provider, request, beat))
+            return await beating_shielded(beat, self._post(request, beat))
         except ConfigurationError as error:
             raise _failure(SubmissionRejected(str(error))) from None
         except ProviderError as error:
             raise _failure(error) from None
 
-    async def _post(self, provider: Provider, request: InteractionRequest, beat: dict[str, Any]) -> Submission:
+    async def _post(self, request: InteractionRequest, beat: "_SubmitBeat") -> Submission:
+        provider = await self.provider(request.provider)
+        if activity.is_cancelled() or beat.age > STALLED:  # not wanted any more, or given up by the server by now
+            raise SubmissionRefused("cancelled, or this worker stood still for too long, before anything was sent")
         observation = await provider.submit(request)
-        beat["interaction_id"] = observation.interaction_id
-        activity.heartbeat(beat)
+        beat.details["interaction_id"] = observation.interaction_id
+        beat()
         log.info("interaction.accepted", interaction_id=observation.interaction_id, status=observation.raw)
+        await self._stop_orphan(provider, request, observation.interaction_id)
         return Submission(
             interaction_id=observation.interaction_id, snapshot=await self._first_snapshot(provider, observation)
         )
+
+    async def _stop_orphan(self, provider: Provider, request: InteractionRequest, interaction_id: str) -> None:
+        """Deal with an id that came too late: the server gave this attempt up, so the run does not wait for it."""
+        details = activity.cancellation_details()
+        if details is None or not (details.not_found or details.timed_out):
+            return
+        log.warning("interaction.orphan", interaction_id=interaction_id, policy=request.on_lost_submission.value)
+        if request.on_lost_submission is OnLostSubmission.RESUBMIT:  # another one takes its place
+            await provider.cancel(interaction_id)
 
     async def _first_snapshot(self, provider: Provider, observation: Observation) -> Snapshot:
         """Return what the accept showed, with the result where it was final; whatever fails here, the id is kept."""
@@ -113,20 +153,23 @@ class ProviderActivities(InteractionActivities):
     async def poll(self, watch: Watch) -> Snapshot:
         """Look once; "not yet" is a failure whose next attempt the server keeps, at no cost in history."""
         handle, seen = watch.handle, _seen()
-        provider = self._open(handle.provider)
+        provider = await self._open(handle.provider)
         try:
-            observation = await beating(lambda: _beat(seen), provider.poll(handle.interaction_id))
+            snapshot = await beating(lambda: _beat(seen), self._look(provider, handle.interaction_id))
         except InteractionNotFound:
             return self._not_found(provider, watch, seen)
         except Unavailable as error:
             raise self._not_yet(watch, seen, f"provider unavailable ({error})", error.retry_after) from None
         except ProviderError as error:
             raise _failure(error) from None
-        if observation.state.settled:
-            return await self._snapshot(observation)
-        seen = _advance(seen, observation.state, observation.raw)
+        if snapshot.state.settled:
+            return snapshot
+        seen = _advance(seen, snapshot.state, snapshot.raw)
         _check_age(watch, seen)
-        raise self._not_yet(watch, seen, observation.raw)
+        raise self._not_yet(watch, seen, snapshot.raw)
+
+    async def _look(self, provider: Provider, interaction_id: str) -> Snapshot:
+        return await self._snapshot(await provider.poll(interaction_id))
 
     @activity.defn(name="fetch")
     async def fetch(self, settled: Settled) -> Result:
@@ -136,7 +179,7 @@ class ProviderActivities(InteractionActivities):
         away; usage that was missing then is asked for again.
         """
         handle, document = settled.handle, settled.snapshot.document
-        provider = self._open(handle.provider)
+        provider = await self._open(handle.provider)
         if document is None:
             raise ApplicationError("nothing was stored to fetch from", type="NothingToFetch", non_retryable=True)
         try:
@@ -147,7 +190,7 @@ class ProviderActivities(InteractionActivities):
     @activity.defn(name="cancel")
     async def cancel(self, handle: Handle) -> Snapshot:
         """Ask the provider to stop; what it says then is recorded."""
-        provider = self._open(handle.provider)
+        provider = await self._open(handle.provider)
         try:
             observation = await provider.cancel(handle.interaction_id)
         except InteractionNotFound:
@@ -157,9 +200,9 @@ class ProviderActivities(InteractionActivities):
         log.info("interaction.cancel", interaction_id=handle.interaction_id, status=observation.raw)
         return await self._snapshot(observation)
 
-    def _open(self, name: str) -> Provider:
+    async def _open(self, name: str) -> Provider:
         try:
-            return self.provider(name)
+            return await self.provider(name)
         except ConfigurationError as error:  # another worker may have the key: try again, visibly
             raise ApplicationError(str(error), type="NotConfigured") from None
 
@@ -243,7 +286,12 @@ class ProviderActivities(InteractionActivities):
         The time waited counts, not the attempt, which a reset sets back; the server's floor is 1 s.
         """
         delay = min(self._settings.poll_max_interval, max(1.0, waited * SECONDS_PER_SECOND_WAITED))
-        return max(delay * random.uniform(0.8, 1.2), retry_after or 0.0)
+        delay = max(delay * random.uniform(0.8, 1.2), min(retry_after or 0.0, MAX_RETRY_AFTER))
+        limit = activity.info().schedule_to_close_timeout
+        if limit is None:
+            return delay
+        # One last look just before the deadline: a retry that came after it would end the wait at once.
+        return max(1.0, min(delay, limit.total_seconds() - waited - LAST_LOOK))
 
 
 def _check_age(watch: Watch, seen: Seen) -> None:

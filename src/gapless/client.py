@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,17 +42,21 @@ from gapless.contract.interaction import (
     InteractionStatus,
     Model,
     Outcome,
+    Request,
     Resolution,
 )
 from gapless.contract.link_audit import AuditOutcome, LinkAudit, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
-from gapless.errors import GaplessError
+from gapless.errors import ConfigurationError, GaplessError
 from gapless.payloads import data_converter
 from gapless.providers.base import check_known
 from gapless.text import cell, clip
 
 T = TypeVar("T", bound=Model)
 
+LARGE = 200_000
+"""Bytes; Temporal's external storage takes over above 256 KiB of payload."""
+MAX_PATH = 200
 POLLER_MEMORY = 75
 """Seconds: Temporal's long poll takes up to 60."""
 
@@ -244,7 +249,8 @@ class Gapless:
         """
         check_known(request.provider)
         plan = _plan(request)
-        fingerprint = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+        self._refuse_unreachable(request)
+        fingerprint = _fingerprint(request)
         again = rerun or id is None
         reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE
         try:
@@ -257,12 +263,23 @@ class Gapless:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={"request": fingerprint},
                 search_attributes=search_attributes(job),
-                static_summary=clip(plan.summary),
+                static_summary=clip(cell(plan.summary)),
                 static_details=plan.details,
             )
         except WorkflowAlreadyStartedError as error:
             return await self._attach(error.workflow_id, plan.result_type, fingerprint)
+        except RPCError as error:
+            raise _refused(error) from None
         return Run(self, handle, attached=False)
+
+    def _refuse_unreachable(self, request: Request) -> None:
+        """Refuse a request that would travel through a store which the workers of a cluster cannot see."""
+        local = self.settings.artifacts_url.startswith("file:") and not self.server.ours
+        if local and len(request.model_dump_json()) > LARGE:
+            raise ConfigurationError(
+                f"a request of more than {LARGE} bytes goes through the artifact store, and that is a folder of this "
+                "machine: set GAPLESS_ARTIFACTS to a store that the workers share"
+            )
 
     async def _attach(self, id: str, result_type: type, fingerprint: str) -> Run[Any]:  # noqa: A002
         handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(id, result_type=result_type)
@@ -339,10 +356,18 @@ def _plan(request: InteractionRequest | LinkAuditRequest) -> _Plan:
     )
 
 
+def _fingerprint(request: Request) -> str:
+    """Return what tells requests apart: defaults left out, so that a release with a new one changes nothing."""
+    plain = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
 def audit_id(url: str) -> str:
-    """Return the id of a site's audit: its host, port and path."""
+    """Return the id of a site's audit: its host, port and path; a long path is cut, and told apart by a hash."""
     parts = urlsplit(url)
     path = parts.path.strip("/").replace("/", "-")
+    if len(path) > MAX_PATH:
+        path = f"{path[:MAX_PATH]}-{hashlib.sha256(path.encode()).hexdigest()[:12]}"
     return f"audit-{parts.netloc}" + (f"-{path}" if path else "")
 
 
@@ -395,6 +420,13 @@ def _not_found(id: str, error: RPCError) -> GaplessError:  # noqa: A002
     if error.status is RPCStatusCode.NOT_FOUND:
         return RunNotFound(f"there is no open run {id!r} (see `gapless list`)")
     return GaplessError(f"Temporal did not answer as expected: {error.message}")
+
+
+def _refused(error: RPCError) -> GaplessError:
+    """Tell what Temporal will not take from what it cannot answer."""
+    if error.status is RPCStatusCode.INVALID_ARGUMENT:
+        return ConfigurationError(f"Temporal does not take it: {error.message}")
+    return GaplessError(f"Temporal did not start the run: {error.message}")
 
 
 def _innermost(error: BaseException) -> str:

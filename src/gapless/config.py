@@ -28,7 +28,7 @@ def _xdg(variable: str, fallback: str) -> Path:
 
 def secret_values() -> list[str]:
     """The provider keys in the environment, for those who must keep them out of what they write."""
-    return [value for name in _KEYS if (value := os.environ.get(name))]
+    return [value for name in _KEYS if (value := os.environ.get(name, "").strip())]
 
 
 _KEYS = ("GAPLESS_GEMINI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -72,6 +72,14 @@ class Settings(BaseSettings):
     temporal_cli: Path | None = Field(default=None, description="a `temporal` binary for the dev server")
     log_level: str = "info"
     jobs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="read by gapless.schedules")
+
+    @field_validator("gemini_api_key")
+    @classmethod
+    def _one_word(cls, key: SecretStr | None) -> SecretStr | None:
+        stripped = key.get_secret_value().strip() if key else ""
+        if any(not "!" <= character <= "~" for character in stripped):
+            raise ValueError("the key holds white space or characters that no key has")
+        return SecretStr(stripped) if stripped else None
 
     @field_validator("data_dir", "cache_dir", "temporal_cli")
     @classmethod

@@ -289,3 +289,53 @@ async def _finished(provider: GeminiProvider, request: InteractionRequest) -> Ob
     while not observation.state.settled:
         observation = await provider.poll(observation.interaction_id)
     return observation
+
+
+async def test_a_redirect_says_nothing_about_the_task(scripted: tuple[Scripted, GeminiProvider]) -> None:
+    """What a redirected POST leads to must not be taken for a refusal."""
+    server, provider = scripted
+    dead = f"http://127.0.0.1:{free_port()}/"
+    server.answer = web.Response(status=303, headers={"Location": dead})
+    with pytest.raises(SubmissionUnknown):
+        await provider.submit(TASK)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"usage": [1]},
+        {"usage": {"total_tokens": "many"}},
+        {"usage": {"total_tokens": 1e400}},
+        {"steps": [{"type": "model_output", "content": [{"type": "text", "text": "\ud800"}]}]},
+        {"steps": "none", "errors": "none", "environment_id": 7},
+    ],
+)
+async def test_nothing_odd_loses_an_id(scripted: tuple[Scripted, GeminiProvider], odd: dict[str, object]) -> None:
+    """Once id and status are known, the rest of the body may be as it likes."""
+    server, provider = scripted
+    body = json.dumps({"id": "v1_1", "status": "completed", **odd}).replace("Infinity", "1e400")
+    server.answer = web.Response(text=body, content_type="application/json")
+    observation = await provider.submit(TASK)
+    assert (observation.interaction_id, observation.state) == ("v1_1", State.SUCCEEDED)
+    provider.read(observation.document).text.encode()
+
+
+@pytest.mark.parametrize("value", ["inf", "1e300", "nan", "soon", "-5", "Mon, 99 Foo 2026"])
+async def test_an_odd_retry_after_does_no_harm(scripted: tuple[Scripted, GeminiProvider], value: str) -> None:
+    """A refusal stays one, with a wait of a day at the most; where the SDK trips over it, the end is unknown."""
+    server, provider = scripted
+    server.answer = web.json_response({"error": {}}, status=429, headers={"Retry-After": value})
+    with pytest.raises(SubmissionUnknown if value == "inf" else SubmissionRefused) as refused:
+        await provider.submit(TASK)
+    assert refused.value.retry_after is None or 0 <= refused.value.retry_after <= 86_400
+
+
+def test_a_key_is_one_word() -> None:
+    """White space around a key is taken off, so that the key can be blotted; inside it is an error."""
+    key = Settings.load(GEMINI_API_KEY=f" {KEY}\n").gemini_api_key
+    assert key is not None
+    assert key.get_secret_value() == KEY
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load(GEMINI_API_KEY="one\ntwo")
+    assert "two" not in str(caught.value)

@@ -1,11 +1,13 @@
 """An interaction from request to outcome, on a real server and over real sockets; every fault switch once."""
 
+import asyncio
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 
 from conftest import AGENT, KEY, MODEL, until
 from gapless import (
@@ -23,12 +25,13 @@ from gapless import (
 from gapless.client import IdTaken, NotHeld
 from gapless.contract import attributes
 from gapless.testing.emulator import Emulator
+from gapless_workers.worker import worker
 
 pytestmark = pytest.mark.usefixtures("served")
 
 
 def request(
-    fault: str | None = None, *, on: str = "create", limits: Limits | None = None, **fields
+    fault: str | None = None, *, on: str = "create", limits: Limits | None = None, **fields: Any
 ) -> InteractionRequest:
     """Return a request to a model, with a fault in its labels."""
     labels = {"gapless-fault": fault, "gapless-fault-operation": on} if fault else {}
@@ -330,3 +333,78 @@ async def test_no_key_in_history(gapless: Gapless, emulator: Emulator, queue: st
     await run.result()
     history = await gapless.client.get_workflow_handle(queue).fetch_history()
     assert KEY not in history.to_json()
+
+
+async def test_nothing_is_sent_after_the_deadline(gapless: Gapless, emulator: Emulator, queue: str) -> None:
+    """A run that no worker took up in time is over: a task of Friday is not carried out on Monday."""
+    late = f"{queue}-late"
+    run = await gapless.start(request(limits=Limits(deadline=timedelta(seconds=1))), id=late, queue=late)
+    await asyncio.sleep(1.5)  # the deadline itself
+    async with worker(gapless.client, gapless.settings, [late]):
+        outcome = await run.result()
+    assert outcome.failure.kind == "deadline_exceeded"
+    assert emulator.stats()["created"] == 0
+
+
+async def test_nothing_is_sent_again_after_the_deadline(gapless: Gapless, emulator: Emulator, queue: str) -> None:
+    """The policy `resubmit` does not outlive the run's own time."""
+    emulator.inject("hang", times=3)
+    limits = Limits(deadline=timedelta(seconds=3))
+    lost = request(limits=limits, on_lost_submission=OnLostSubmission.RESUBMIT)
+    outcome = await (await gapless.start(lost, id=queue, queue=queue)).result()
+    assert outcome.failure.kind == "submission_unknown"
+    assert emulator.stats()["created"] == 1
+
+
+@pytest.mark.parametrize("then", ["status-400", "status-429"])
+async def test_a_refusal_does_not_hide_an_earlier_loss(
+    gapless: Gapless, emulator: Emulator, queue: str, then: str
+) -> None:
+    """Whatever comes later, a submission that may run is what the outcome speaks of."""
+    emulator.inject("answer-lost")
+    emulator.inject(then, times=9, seconds=1)
+    lost = request(on_lost_submission=OnLostSubmission.RESUBMIT)
+    outcome = await (await gapless.start(lost, id=queue, queue=queue)).result()
+    assert outcome.failure.kind == "submission_unknown"
+    assert "may run and be billed" in outcome.failure.next_step
+    assert (outcome.submissions, len(outcome.lost_submissions), emulator.stats()["created"]) == (1, 1, 1)
+
+
+async def test_a_long_retry_after_leaves_a_last_look(gapless: Gapless, emulator: Emulator, queue: str) -> None:
+    """A provider that asks to wait for ever does not end a run that is well: there is a look before the deadline."""
+    emulator.inject("status-429", operation="get", seconds=100_000)
+    limits = Limits(deadline=timedelta(seconds=8))
+    outcome = await (await gapless.start(request(limits=limits), id=queue, queue=queue)).result()
+    assert outcome.state is State.SUCCEEDED, outcome
+
+
+async def test_what_ended_before_it_was_stopped_counts(gapless: Gapless, emulator: Emulator, queue: str) -> None:
+    """A partial result that was there at the deadline is not thrown away."""
+    emulator.inject("hang", operation="get", times=1, seconds=10)
+    limits = Limits(deadline=timedelta(seconds=4))
+    outcome = await (await gapless.start(request("ends-incomplete", limits=limits), id=queue, queue=queue)).result()
+    assert outcome.state is State.INCOMPLETE
+    assert outcome.result.text
+
+
+async def test_a_malformed_start_fails_at_once(gapless: Gapless, queue: str) -> None:
+    """A caller without our types gets the field's name, not a run that hangs."""
+    malformed = {"provider": "gemini", "input": "hello"}
+    handle = await gapless.client.start_workflow("Interaction", malformed, id=queue, task_queue=queue)
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+    assert "either a model or an agent" in str(caught.value.cause)
+
+
+async def test_a_hold_has_a_time_of_its_own(gapless: Gapless, emulator: Emulator, queue: str) -> None:
+    """The time for which a person is waited for does not count against the deadline, and is bounded, too."""
+    limits = Limits(deadline=timedelta(seconds=4), held=timedelta(seconds=6))
+    run = await gapless.start(request("answer-lost", limits=limits), id=queue, queue=queue)
+    await held(run)
+    await asyncio.sleep(4)  # the deadline itself
+    await run.resolve(Resolution(action="adopt", interaction_id=emulator.stats()["interactions"][0]))
+    assert (await run.result()).state is State.SUCCEEDED
+    forgotten = await gapless.start(
+        request("answer-lost", limits=Limits(held=timedelta(seconds=1))), id=f"{queue}-2", queue=queue
+    )
+    assert (await forgotten.result()).failure.kind == "submission_unknown"

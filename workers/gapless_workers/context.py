@@ -7,6 +7,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from gapless.text import printable
+
 log = structlog.get_logger()
 
 
@@ -34,9 +36,10 @@ class _Bound(ActivityInboundInterceptor):
                 benign = error.category is ApplicationErrorCategory.BENIGN
                 (log.debug if benign else log.warning)("activity.failed", type=error.type, reason=error.message)
                 raise error.with_traceback(None) from None
-            except Exception:
+            except Exception as error:
                 log.exception("activity.crashed")
-                raise
+                # Temporal keeps 4 KiB of a failure, and a chained traceback would take more than that.
+                raise ApplicationError(printable(str(error))[:1000], type=type(error).__name__) from None
 
 
 def _interaction(args: Any) -> dict[str, str]:

@@ -63,25 +63,31 @@ async def worker(
     audits = AuditActivities(settings, store)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
-        for queue in queues:
-            wares = _wares(queue, interactions, audits)
-            await stack.enter_async_context(
-                Worker(
-                    client,
-                    task_queue=queue,
-                    workflows=wares.workflows,
-                    activities=wares.activities,
-                    workflow_runner=RUNNER,
-                    interceptors=[LogContext(), *interceptors],
-                    graceful_shutdown_timeout=timedelta(seconds=settings.submit_timeout + 5),
-                    max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-                    default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-                )
-            )
+        wares = {queue: _wares(queue, interactions, audits) for queue in queues}
+        workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
+        for each in workers:
+            await stack.enter_async_context(each)
         log.info("worker.started", queues=list(queues), namespace=client.namespace)
-        yield
-        log.info("worker.stopping", queues=list(queues))
+        try:
+            yield
+        finally:
+            log.info("worker.stopping", queues=list(queues))
+            await asyncio.gather(*(each.shutdown() for each in workers))  # at once: none takes work while others drain
     log.info("worker.stopped", queues=list(queues))
+
+
+def _worker(client: Client, settings: Settings, queue: str, served: _Wares, interceptors: Sequence[Any]) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=served.workflows,
+        activities=served.activities,
+        workflow_runner=RUNNER,
+        interceptors=[LogContext(), *interceptors],
+        graceful_shutdown_timeout=timedelta(seconds=settings.submit_timeout + 5),
+        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+    )
 
 
 async def serve(client: Client, settings: Settings, queues: Sequence[str], stop: asyncio.Event, **options: Any) -> None:

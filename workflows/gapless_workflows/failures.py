@@ -1,5 +1,7 @@
 """What a run says when there is no good result: what happened, what was kept, what to do next."""
 
+import shlex
+
 from temporalio.exceptions import ApplicationError
 
 from gapless.contract.interaction import Failure, Handle, InteractionRequest, Snapshot, State
@@ -27,6 +29,15 @@ def refused(cause: BaseException | None, refusals: int) -> Failure:
     )
 
 
+def after_loss(failure: Failure, reason: str) -> Failure:
+    """Nothing more is sent, yet an earlier submission may run: the worse news goes first."""
+    return Failure(
+        kind="submission_unknown",
+        message=f"An earlier submission got no usable answer ({_clause(reason)}). {failure.message}"[:MAX],
+        next_step="It may run and be billed. Look in the provider's console before you start the task again.",
+    )
+
+
 def lost(reason: str, submissions: int) -> Failure:
     """Nobody knows whether the task was taken, and nobody is asked any longer."""
     return Failure(
@@ -38,14 +49,15 @@ def lost(reason: str, submissions: int) -> Failure:
 
 def held(reason: str, workflow_id: str) -> Failure:
     """Somebody has to decide."""
+    command = f"gapless resolve {shlex.quote(workflow_id)}"
     return Failure(
         kind="held",
         message=f"The task was sent, and no usable answer came back: {_clause(reason)}. It may run and be billed.",
         next_step=(
             "Look in the provider's console, then decide:\n\n"
-            f"    gapless resolve {workflow_id} --adopt INTERACTION_ID   (it runs: go on with it)\n"
-            f"    gapless resolve {workflow_id} --resubmit               (it does not: send it again)\n"
-            f"    gapless resolve {workflow_id} --abandon                (give it up)"
+            f"    {command} --adopt INTERACTION_ID   (it runs: go on with it)\n"
+            f"    {command} --resubmit               (it does not: send it again)\n"
+            f"    {command} --abandon                (give it up)"
         ),
     )
 
@@ -59,19 +71,26 @@ def abandoned(reason: str) -> Failure:
     )
 
 
-def deadline(request: InteractionRequest, handle: Handle | None) -> Failure:
+def deadline(request: InteractionRequest, handle: Handle | None, after_cancel: Snapshot | None) -> Failure:
     """The run's own time is over."""
     if handle is None:
-        kept = "No worker took the task up, so nothing runs at the provider."
-        next_step = "Start a worker (gapless worker) for the task queue of this run, and start the task again."
+        kept = "The task was not sent in time, so nothing runs at the provider."
+        next_step = "Is a worker there (gapless worker)? Start the task again, with a longer deadline if need be."
     else:
-        kept = f"The provider was asked to stop {handle.interaction_id}."
+        kept = f"{handle.interaction_id} was to be stopped: {_stopped(after_cancel)}."
         next_step = "Give the task a longer deadline, or look at the interaction in the provider's console."
     return Failure(
         kind="deadline_exceeded",
         message=f"Not finished within {request.limits.deadline}. {kept}",
         next_step=next_step,
     )
+
+
+def _stopped(snapshot: Snapshot | None) -> str:
+    if snapshot is None:
+        return "the provider did not confirm, so it may still run and be billed"
+    kept = f", what there was is artifact {snapshot.document.digest}" if snapshot.document else ""
+    return f"the provider said {snapshot.raw!r}{kept}"
 
 
 _POLL = {
@@ -84,10 +103,9 @@ _POLL = {
 def poll(cause: BaseException | None, handle: Handle, after_cancel: Snapshot | None) -> Failure:
     """Waiting ended without an end of the interaction."""
     kind = _POLL.get(cause.type or "", "poll_failed") if isinstance(cause, ApplicationError) else "poll_failed"
-    stopped = f"the provider said {after_cancel.raw!r}" if after_cancel else "the provider did not confirm"
     return Failure(
         kind=kind,
-        message=f"Gave up waiting for {handle.interaction_id}: {_said(cause)}. Asked to stop, {stopped}.",
+        message=f"Gave up waiting for {handle.interaction_id}: {_said(cause)}. Stopping it: {_stopped(after_cancel)}.",
         next_step="Look at the interaction in the provider's console; start the task again if it is still wanted.",
     )
 

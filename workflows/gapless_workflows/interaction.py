@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
@@ -39,6 +40,9 @@ from gapless_workflows import failures, policies
 
 T = TypeVar("T")
 
+_ENDED_BY_ITSELF = frozenset({State.SUCCEEDED, State.INCOMPLETE, State.FAILED, State.INPUT_REQUIRED})
+"""States in which a run that was to be stopped turns out to have ended before, so that its result counts."""
+
 
 class Ended(Exception):
     """The run is over before the provider has said how it went."""
@@ -49,10 +53,14 @@ class Ended(Exception):
 
 
 class DeadlineReached(Exception):
-    """The run's own deadline has passed."""
+    """The run's own deadline has passed; `snapshot` is what the provider said when it was asked to stop."""
+
+    def __init__(self, snapshot: Snapshot | None = None) -> None:
+        super().__init__("deadline")
+        self.snapshot = snapshot
 
 
-@workflow.defn(name="Interaction")
+@workflow.defn(name="Interaction", failure_exception_types=[ValidationError])
 class InteractionWorkflow(Interaction):
     """See `gapless.contract.interaction.Interaction`."""
 
@@ -66,7 +74,7 @@ class InteractionWorkflow(Interaction):
         self._submissions = 0
         self._lost: list[LostSubmission] = []
         self._resolution: Resolution | None = None
-        self._deadline = workflow.info().start_time + request.limits.deadline
+        self._deadline = workflow.info().workflow_start_time + request.limits.deadline
 
     @workflow.run
     async def run(self, request: InteractionRequest) -> Outcome:
@@ -90,10 +98,15 @@ class InteractionWorkflow(Interaction):
             if not snapshot.state.settled:
                 snapshot = await self._poll()
         except Ended as end:
-            return self._outcome(State.FAILED, failure=end.failure)
-        except DeadlineReached:
-            return self._outcome(State.FAILED, failure=failures.deadline(self._request, self._handle))
+            return self._failed(end.failure)
+        except DeadlineReached as late:
+            return self._failed(failures.deadline(self._request, self._handle, late.snapshot))
         return await self._settle(snapshot)
+
+    def _failed(self, failure: Failure) -> Outcome:
+        if self._lost and self._handle is None and failure.kind not in {"submission_unknown", "abandoned"}:
+            failure = failures.after_loss(failure, self._lost[-1].reason)
+        return self._outcome(State.FAILED, failure=failure)
 
     # Submitting
 
@@ -106,6 +119,8 @@ class InteractionWorkflow(Interaction):
         """
         refusals = 0
         while True:
+            if workflow.now() >= self._deadline:
+                raise DeadlineReached
             self._submissions += 1
             self._show(State.SUBMITTING, "the provider to accept the task")
             try:
@@ -128,7 +143,7 @@ class InteractionWorkflow(Interaction):
         activity = workflow.start_activity_method(
             InteractionActivities.submit,
             self._request,
-            summary=clip(f"submission {self._submissions} to {self._request.target}"),
+            summary=clip(cell(f"submission {self._submissions} to {self._request.target}")),
             schedule_to_start_timeout=self._left(),
             **policies.SUBMIT,
         )
@@ -161,6 +176,7 @@ class InteractionWorkflow(Interaction):
     async def _after_refusal(self, error: ActivityError, refusals: int) -> None:
         """Wait before the next submission; the task was surely not taken."""
         cause = error.cause
+        self._submissions -= 1  # a refused submission reached nobody
         if isinstance(cause, TimeoutError):  # no worker took it up: nothing was sent
             raise DeadlineReached
         if not isinstance(cause, ApplicationError) or cause.non_retryable or refusals >= policies.REFUSALS:
@@ -168,7 +184,6 @@ class InteractionWorkflow(Interaction):
         wait = _retry_after(cause) or policies.REFUSAL_BACKOFF * 2 ** (refusals - 1)
         if wait > self._left():
             raise Ended(failures.refused(cause, refusals))
-        self._submissions -= 1  # a refused submission reached nobody
         self._show(State.SUBMITTING, f"{wait} to pass, since the provider refused: {cause.message[:300]}")
         await workflow.sleep(wait, summary=f"refused {refusals} of {policies.REFUSALS} times; next try")
 
@@ -179,25 +194,30 @@ class InteractionWorkflow(Interaction):
             return self._accept(interaction_id, _unseen())
         self._lost.append(LostSubmission(at=workflow.now(), reason=lost))
         if self._request.on_lost_submission is OnLostSubmission.RESUBMIT:
-            if self._submissions < self._request.limits.max_submissions:
-                return None
-            raise Ended(failures.lost(lost, self._submissions))
+            if self._submissions >= self._request.limits.max_submissions:
+                raise Ended(failures.lost(lost, self._submissions))
+            wait = _retry_after(error.cause) or policies.REFUSAL_BACKOFF * 2 ** (len(self._lost) - 1)
+            self._show(State.SUBMITTING, f"{wait} to pass, since an answer was lost: {lost[:300]}")
+            await workflow.sleep(wait, summary="an answer was lost; the next submission follows")
+            return None
         return await self._hold(lost)
 
     async def _hold(self, lost: str) -> Snapshot | None:
         """Wait for a person's decision."""
         self._resolution = None
         waiting_for = "a person: was the task taken? See below for how to decide"
+        since = workflow.now()
         self._show(State.HELD, waiting_for, failures.held(lost, workflow.info().workflow_id))
         self._index(State.HELD)
         try:
             await workflow.wait_condition(
                 lambda: self._resolution is not None,
-                timeout=self._left(),
-                timeout_summary="held until somebody decides, or the deadline",
+                timeout=self._request.limits.held,
+                timeout_summary="held until somebody decides",
             )
         except asyncio.TimeoutError:  # noqa: UP041 - Temporal's TimeoutError has the builtin's name here
             raise Ended(failures.lost(lost, self._submissions)) from None
+        self._deadline += workflow.now() - since
         resolution: Resolution = self._resolution  # type: ignore[assignment] # the condition above
         if resolution.action == "abandon":
             raise Ended(failures.abandoned(lost))
@@ -241,10 +261,10 @@ class InteractionWorkflow(Interaction):
             if isinstance(error, ActivityError) and is_cancelled_exception(error):
                 raise
             snapshot = await self._stop_remote()
-            if snapshot is not None and snapshot.state is State.SUCCEEDED:
-                return snapshot  # it finished while it was being stopped
+            if snapshot is not None and snapshot.state in _ENDED_BY_ITSELF:
+                return snapshot
             if isinstance(error, DeadlineReached):
-                raise
+                raise DeadlineReached(snapshot) from None
             raise Ended(failures.poll(error.cause, handle, snapshot)) from None
 
     async def _within_deadline(self, work: Awaitable[T]) -> T:
@@ -369,7 +389,7 @@ class InteractionWorkflow(Interaction):
         )
 
     def _left(self) -> timedelta:
-        """Return the time to the deadline, at least a second, so that what is asked for can be refused."""
+        """Return the time to the deadline, at least a second, since Temporal takes no timeout of zero."""
         return max(self._deadline - workflow.now(), timedelta(seconds=1))
 
     def _require_handle(self) -> Handle:
@@ -403,6 +423,8 @@ def _id_left_behind(error: ActivityError) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _retry_after(cause: ApplicationError) -> timedelta | None:
-    seconds = cause.details[0].get("retry_after") if cause.details else None
+def _retry_after(cause: BaseException | None) -> timedelta | None:
+    """Return the wait that the provider asked for; the activity put it into its failure."""
+    details = cause.details if isinstance(cause, ApplicationError) else []
+    seconds = details[0].get("retry_after") if details and isinstance(details[0], dict) else None
     return timedelta(seconds=seconds) if seconds else None

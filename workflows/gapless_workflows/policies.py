@@ -28,7 +28,7 @@ SUBMIT: Policy = {
 REFUSALS = 5
 """How often a refused submission is sent again."""
 REFUSAL_BACKOFF = timedelta(seconds=2)
-"""The wait after the first refusal, doubled for each further one, where the provider names none."""
+"""The wait after the first refusal or loss, doubled for each further one, where the provider names none."""
 
 POLL: Policy = {
     "activity_id": "poll",
@@ -52,10 +52,10 @@ FETCH_LIMIT = timedelta(hours=1)
 """For all attempts together."""
 
 CANCEL: Policy = {
-    "start_to_close_timeout": timedelta(seconds=60),
+    "start_to_close_timeout": timedelta(seconds=120),  # a POST and a GET, 45 s each at the most
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
 }
-CANCEL_LIMIT = timedelta(minutes=3)
+CANCEL_LIMIT = timedelta(minutes=5)
 """Best effort and bounded: a provider that does not answer must not keep a cancelled run open."""
 
 CRAWL: Policy = {

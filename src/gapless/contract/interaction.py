@@ -15,14 +15,21 @@ INTERACTION_ID = re.compile(r"[A-Za-z0-9_\-=.]{1,256}")
 InteractionId = Annotated[str, StringConstraints(pattern=rf"^{INTERACTION_ID.pattern}$")]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_\-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_\-]{0,63}$")]
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_\-]{0,62}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in lower-case hexadecimal: the name of an artifact."""
 
 
 class Model(BaseModel):
-    """Frozen, and strict about names: a misspelt field is an error, never ignored."""
+    """Frozen; a field that this version does not know is passed over, so that releases can work side by side."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Request(Model):
+    """What a caller writes: a field that nobody knows is an error, since an ignored limit is no limit."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class State(StrEnum):
@@ -65,27 +72,28 @@ class OnLostSubmission(StrEnum):
     RESUBMIT = "resubmit"
 
 
-class Limits(Model):
+class Limits(Request):
     """Bounds of one interaction.
 
-    `deadline` counts for the whole run from its start, waiting for a person included; `queued` and `running`
-    for the time that the provider reports the state without a break.
+    `deadline` counts for the whole run from its start, the time in which it is held for a person left out: `held`
+    bounds that. `queued` and `running` bound the time that the provider reports the state without a break.
     """
 
     deadline: timedelta = Field(default=timedelta(hours=4), gt=timedelta(0), le=timedelta(days=30))
     queued: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     running: timedelta = Field(default=timedelta(hours=2), gt=timedelta(0))
+    held: timedelta = Field(default=timedelta(days=3), gt=timedelta(0), le=timedelta(days=30))
     max_submissions: int = Field(default=3, ge=1, le=10)
 
 
-class InteractionRequest(Model):
+class InteractionRequest(Request):
     """A task for a model or for a managed agent; exactly one of `model` and `agent` is named.
 
     `environment` is "remote" for a new sandbox, the id of an existing one, or the provider's own object.
     Labels: keys start with a letter; keys and values hold up to 63 lower-case letters, digits, `_` and `-`.
     """
 
-    provider: str = "gemini"
+    provider: ProviderName = "gemini"
     model: str | None = Field(default=None, min_length=1, max_length=256)
     agent: str | None = Field(default=None, min_length=1, max_length=256)
     input: str = Field(min_length=1)
@@ -216,7 +224,7 @@ class Outcome(Model):
     lost_submissions: list[LostSubmission] = Field(default_factory=list)
 
 
-class Resolution(Model):
+class Resolution(Request):
     """A person's decision about a held submission."""
 
     action: Literal["adopt", "resubmit", "abandon"]

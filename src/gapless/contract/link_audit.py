@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 from temporalio import activity, workflow
 
-from gapless.contract.interaction import Artifact, Digest, Model, Outcome, State, Usage
+from gapless.contract.interaction import Artifact, Digest, Model, Outcome, ProviderName, Request, State, Usage
 
 
 def _http_url(value: str) -> str:
@@ -29,7 +29,7 @@ def _http_url(value: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
-class LinkAuditRequest(Model):
+class LinkAuditRequest(Request):
     """What is audited: the pages of `url`'s origin, and whether links to other hosts are checked, too.
 
     An agent is asked only when `agent` names one.
@@ -40,7 +40,7 @@ class LinkAuditRequest(Model):
     robots: bool = True
     max_pages: int = Field(default=10_000, ge=1, le=1_000_000)
     connections: int = Field(default=8, ge=1, le=64)
-    provider: str = "gemini"
+    provider: ProviderName = "gemini"
     agent: str | None = Field(default=None, min_length=1, max_length=256)
 
 

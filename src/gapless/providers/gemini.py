@@ -6,6 +6,7 @@ about the SDK were measured with 3.4.0; about the API they are from Google's doc
 (ai.google.dev/gemini-api/docs).
 """
 
+import asyncio
 import ipaddress
 import json
 import warnings
@@ -50,10 +51,19 @@ STATES = {
 }
 """The nine statuses; any other is UNKNOWN and is polled on, under the run's limits."""
 
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+)
+# OverflowError: the SDK's own reading of `Retry-After: inf`
+_FAILED = (sdk.GeminiNextGenAPIClientError, ValueError, TypeError, OverflowError, httpx2.HTTPError, TimeoutError)
 _MAY_BE_TAKEN = frozenset({408, 409, 499})
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 _MAX_FILES = 1_000
+_DAY = 86_400.0
 _DEFAULT_URL = "https://generativelanguage.googleapis.com"
 
 
@@ -69,6 +79,7 @@ class GeminiProvider:
             raise ConfigurationError("no key for Gemini: set GEMINI_API_KEY; any text will do for `gapless emulator`")
         self._key = settings.gemini_api_key.get_secret_value()
         self._base_url = settings.gemini_base_url or _DEFAULT_URL
+        self._submit_timeout, self._read_timeout = settings.submit_timeout, settings.read_timeout
         self._submitter = self._client(settings.submit_timeout)
         self._reader = self._client(settings.read_timeout)
 
@@ -77,7 +88,8 @@ class GeminiProvider:
             base_url=self._base_url,
             timeout=int(timeout * 1000),
             retry_options=types.HttpRetryOptions(attempts=1),
-            async_client_args={"event_hooks": {"request": [_note_request]}},
+            # A redirect is no answer to a POST: what it leads to says nothing about the task.
+            async_client_args={"event_hooks": {"request": [_note_request]}, "follow_redirects": False},
         )
         return genai.Client(api_key=self._key, vertexai=False, http_options=options)
 
@@ -97,16 +109,18 @@ class GeminiProvider:
         sent: list[str] = []
         _REQUESTS.set(sent)
         try:
-            answer = await self._submitter.aio.interactions.create(**_body(request))
-        except (sdk.GeminiNextGenAPIClientError, ValueError, TypeError, httpx2.HTTPError) as error:
+            async with asyncio.timeout(self._submit_timeout):  # the SDK's own bounds each read, not the whole
+                answer = await self._submitter.aio.interactions.create(**_body(request))
+        except _FAILED as error:
             self._raise_for_submit(error, sent=bool(sent))
         return _observation(answer, SubmissionUnknown)
 
     async def poll(self, interaction_id: str) -> Observation:
         """GET the interaction once; see `Provider.poll`."""
         try:
-            answer = await self._reader.aio.interactions.get(interaction_id)
-        except (sdk.GeminiNextGenAPIClientError, ValueError, httpx2.HTTPError) as error:
+            async with asyncio.timeout(self._read_timeout):
+                answer = await self._reader.aio.interactions.get(interaction_id)
+        except _FAILED as error:
             self._raise_for_read(error)
         return _observation(answer, Unavailable, interaction_id)
 
@@ -117,8 +131,9 @@ class GeminiProvider:
         so only the GET is believed.
         """
         try:
-            await self._reader.aio.interactions.cancel(interaction_id)
-        except (sdk.GeminiNextGenAPIClientError, ValueError, httpx2.HTTPError) as error:
+            async with asyncio.timeout(self._read_timeout):
+                await self._reader.aio.interactions.cancel(interaction_id)
+        except _FAILED as error:
             status = getattr(error, "status_code", None)
             if status not in {400, 404, 409}:
                 self._raise_for_read(error)
@@ -134,10 +149,10 @@ class GeminiProvider:
             for part in _dicts(step.get("content"))
             if part.get("type") == "text" and isinstance(part.get("text"), str)
         ]
-        errors = [f"{e.get('code')}: {e.get('message')}" for e in _dicts(body.get("errors"))]
+        errors = [_utf8(f"{e.get('code')}: {e.get('message')}") for e in _dicts(body.get("errors"))]
         environment = body.get("environment_id")
         return Content(
-            text="\n".join(parts),
+            text=_utf8("\n".join(parts)),
             usage=_usage(body.get("usage")),
             environment_id=environment if isinstance(environment, str) else None,
             errors=errors,
@@ -163,7 +178,7 @@ class GeminiProvider:
                 page = await self._environments().files.list(
                     environment=environment_id, path="", recursive=True, page_token=token
                 )
-            except (sdk.GeminiNextGenAPIClientError, ValueError, httpx2.HTTPError) as error:
+            except _FAILED as error:
                 if getattr(error, "status_code", None) in {403, 404}:
                     problems.append("the environment's files cannot be listed any more")
                     return found
@@ -220,7 +235,8 @@ class GeminiProvider:
 
     def _message(self, error: Exception) -> str:
         """Return the error in one bounded line, without the key."""
-        text = " ".join(f"{type(error).__name__}: {error}".split()).replace(self._key, "***")
+        said = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else "")
+        text = " ".join(_utf8(f"{type(error).__name__}: {said}").replace(self._key, "***").split())
         return text[:500]
 
 
@@ -258,14 +274,28 @@ def _observation(answer: Any, malformed: type[Exception], expected_id: str | Non
         raise malformed("the answer was 200 without a status")
     if expected_id is not None and interaction_id != expected_id:
         raise malformed("the answer was 200 about another interaction")
-    body = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+    body = _document(answer) | {"id": interaction_id, "status": raw}
     return Observation(
         interaction_id=interaction_id,
         state=STATES.get(raw, State.UNKNOWN),
-        raw=raw[:64],
+        raw=_utf8(raw)[:64],
         usage=_usage(body.get("usage")),
-        document=json.dumps(body, sort_keys=True, ensure_ascii=False).encode(),
+        document=json.dumps(body, sort_keys=True).encode(),
     )
+
+
+def _document(answer: Any) -> dict[str, Any]:
+    """Return the answer as JSON values; id and status are known, so nothing odd in the rest may lose them."""
+    try:
+        body = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+    except (ValueError, TypeError):  # pydantic's serialisation error is a ValueError
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _utf8(text: str) -> str:
+    """Replace lone surrogates, which JSON can bring and nothing else can take."""
+    return text.encode(errors="replace").decode()
 
 
 def _usage(value: Any) -> Usage | None:
@@ -277,8 +307,10 @@ def _usage(value: Any) -> Usage | None:
         "output": "total_output_tokens",
         "cached": "total_cached_tokens",
     }
-    counts = {ours: int(value.get(theirs) or 0) for ours, theirs in names.items()}
-    return Usage(**counts)
+    try:
+        return Usage(**{ours: int(value.get(theirs) or 0) for ours, theirs in names.items()})
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
@@ -286,19 +318,16 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Return the seconds of a Retry-After header, which may be a number or a date."""
+    """Return the seconds of a Retry-After header, a number or a date, a day at the most."""
     response = getattr(error, "response", None)
     value = response.headers.get("retry-after") if response is not None else None
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except ValueError:
+        seconds = float(value) if not value[:1].isalpha() else parsedate_to_datetime(value).timestamp() - time()
+    except (ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), _DAY)
 
 
 def _is_loopback(url: str) -> bool:

@@ -1,19 +1,25 @@
 """`gapless audit`: the main job."""
 
-import asyncio
+import json
+import os
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gapless import links
-from gapless.client import Gapless, Run, RunFailed, audit_id
+from gapless.client import Gapless, audit_id
 from gapless.contract.link_audit import AgentReport, AuditOutcome, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
-from gapless_cli.commands import INCOMPLETE, OK, PROBLEM, asynchronous, attended, connect
-from gapless_cli.follow import follow
-from gapless_cli.output import field, result, say
+from gapless.errors import ConfigurationError, GaplessError
+from gapless.providers.base import check_known
+from gapless_cli import flags
+from gapless_cli.commands import INCOMPLETE, OK, PROBLEM, alone, asynchronous, check_provider, check_store, connect
+from gapless_cli.follow import introduce, see_through
+from gapless_cli.output import field, plural, result, result_json, say
+from gapless_cli.site import site
 
 SHORT = 5
 """Links of one group that are shown on the screen; the report holds all."""
@@ -26,7 +32,7 @@ class FailOn(StrEnum):
     NEVER = "never"
 
 
-@asynchronous
+@partial(asynchronous, problem=INCOMPLETE)
 async def audit(
     target: Annotated[str, typer.Argument(metavar="URL|PATH", help="A site, or a folder that holds a built one.")],
     agent: Annotated[str | None, typer.Option(help="Ask this managed agent, too, and check what it claims.")] = None,
@@ -44,8 +50,6 @@ async def audit(
 
     Exit codes: 0 clean, 1 broken links, 2 usage, 3 incomplete.
     """
-    from gapless_cli.site import site
-
     async with site(target) as url:
         request = LinkAuditRequest(
             url=url,
@@ -56,23 +60,32 @@ async def audit(
             provider=provider,
             agent=agent,
         )
-        gapless = await connect()
-        here = gapless.server.ours or url != target  # only this machine sees a folder's site
+        settings = flags.settings()
+        here = alone() or url != target  # only this machine sees a folder's site
+        check_known(provider)
+        if here:
+            await check_store(settings)
+            if agent is not None:
+                await check_provider(provider, settings)
+        _prepare(output)
+        gapless = await connect(settings, quiet=False)
         queue = (id or audit_id(url)) if here else TaskQueue.LINKS
         run = await gapless.start(request, id=id, rerun=True, queue=queue)
-        _introduce(request, run)
-        try:
-            async with attended(gapless, queue):
-                await follow(gapless, run)
-                outcome = await run.result()
-        except asyncio.CancelledError:
-            say(f"\nThe run is kept. The same command goes on with it; gapless cancel {run.id} ends it.")
-            raise
-        except RunFailed as error:
-            say(f"error: {error}")
-            return INCOMPLETE
+        await introduce(run)
+        field("Scope", _scope(request))
+        outcome = await see_through(gapless, run, "The same command")
     await show(gapless, outcome, output, as_json=as_json)
     return exit_code(outcome, fail_on)
+
+
+def _prepare(folder: Path) -> None:
+    """Find out before the crawl whether the report can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"the report cannot be written to {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise ConfigurationError(f"the report cannot be written to {folder}: no permission")
 
 
 def exit_code(outcome: AuditOutcome, fail_on: FailOn) -> int:
@@ -82,30 +95,26 @@ def exit_code(outcome: AuditOutcome, fail_on: FailOn) -> int:
     return OK if outcome.complete else INCOMPLETE
 
 
-def _introduce(request: LinkAuditRequest, run: Run[AuditOutcome]) -> None:
-    attached = ", attached: it was started before" if run.attached else ""
-    field("Run", f"{run.url or run.id}{attached}")
+def _scope(request: LinkAuditRequest) -> str:
     robots = "robots.txt obeyed" if request.robots else "robots.txt ignored"
     others = "links to other hosts checked" if request.external else "links to other hosts left alone"
     agent = f"agent {request.agent}" if request.agent else "no agent"
-    field("Scope", f"same origin, {robots}, {request.connections} connections, {others}; {agent}")
+    return f"same origin, {robots}, {plural(request.connections, 'connection')}, {others}; {agent}"
 
 
 async def show(gapless: Gapless, outcome: AuditOutcome, output: Path, *, as_json: bool = False) -> None:
     """Write the report's files, and print it: the findings on stdout, the rest on stderr."""
     markdown = await gapless.artifacts.get(outcome.report_markdown.digest)
     body = await gapless.artifacts.get(outcome.report_json.digest)
-    _write(output, {"report.md": markdown, "report.json": body})
     if as_json:
-        result(body.decode())
+        result_json(json.loads(body))
     else:
-        crawl = links.Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest))
-        result("\n" + links.report_markdown(crawl, limit=SHORT))
+        say("")
+        result(await short_report(gapless, outcome))
     say("")
-    if not outcome.complete:
-        field("Incomplete", outcome.incomplete_reason or "the crawl did not reach its end")
-    if outcome.agent is not None:
-        field("Agent", _agent(outcome.agent))
+    for label, value in summary(outcome):
+        field(label, value)
+    _write(output, {"report.md": markdown, "report.json": body})
     field("Files", f"{output / 'report.md'}, {output / 'report.json'}")
 
 
@@ -115,7 +124,24 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         for name, data in files.items():
             (folder / name).write_bytes(data)
     except OSError as error:
-        say(f"error: the report could not be written to {folder} ({error.strerror}); it is kept, see gapless show")
+        reason = f"the report could not be written to {folder} ({error.strerror})"
+        raise GaplessError(f"{reason}; it is kept, gapless show prints it") from None
+
+
+async def short_report(gapless: Gapless, outcome: AuditOutcome) -> str:
+    """Return the report in Markdown, with long lists cut."""
+    crawl = links.Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest))
+    return links.report_markdown(crawl, limit=SHORT)
+
+
+def summary(outcome: AuditOutcome) -> list[tuple[str, str]]:
+    """Return what is to be said besides the broken links."""
+    rows = []
+    if not outcome.complete:
+        rows.append(("Incomplete", outcome.incomplete_reason or "the crawl did not reach its end"))
+    if outcome.agent is not None:
+        rows.append(("Agent", _agent(outcome.agent)))
+    return rows
 
 
 def _agent(agent: AgentReport) -> str:

@@ -10,9 +10,9 @@ from temporalio.service import RPCError
 
 from gapless.client import Gapless, Run
 from gapless.config import Settings, child_environment
-from gapless.contract.link_audit import AuditOutcome, LinkAuditRequest
+from gapless.contract.link_audit import AuditOutcome, LinkAuditRequest, agent_run_id
 from gapless.errors import GaplessError
-from gapless.telemetry import configure_logging
+from gapless.telemetry import configure_logging, forward_core_logs
 from gapless.testing.emulator import Emulator
 from gapless_cli import audit
 from gapless_cli.demo_site import NAME, demo_site
@@ -33,6 +33,7 @@ async def demo() -> int:
     """Run the demo; the exit code is 0 when everything came out as it must."""
     settings = Settings.load(gemini_api_key=None)
     configure_logging("error")
+    forward_core_logs()
     folder = await asyncio.to_thread(demo_site, settings.cache_dir, lambda line: field("Site", line))
     gapless = await Gapless.connect(settings, say=lambda line: field("Temporal", line))
     field("Temporal", f"{gapless.server.ui} ({gapless.server.origin}; gapless server stop)")
@@ -85,12 +86,16 @@ async def _crawled(run: Run[AuditOutcome], pages: int) -> int:
 async def _news(gapless: Gapless, run: Run[AuditOutcome]) -> None:
     """Say what is new about auditor and agent, as Temporal tells it."""
     said: dict[str, str] = {}
+    started = (await run.status()).started
     while True:
-        for name, run_id in (("auditor", run.id), ("agent", f"{run.id}-agent")):
+        for name, run_id in (("auditor", run.id), ("agent", agent_run_id(run.id))):
             try:
-                line = progress(await (await gapless.run(run_id)).status())
+                status = await (await gapless.run(run_id)).status()
             except GaplessError:
                 continue
+            if status.started < started:  # of an earlier demo
+                continue
+            line = progress(status)
             if line != said.get(name):
                 said[name] = line
                 say(f"  {name:<10} {line}")
@@ -115,7 +120,7 @@ async def _worker(provider_url: str) -> AsyncIterator[asyncio.subprocess.Process
 
 async def _clear(gapless: Gapless) -> None:
     """End what an interrupted demo may have left: its site and its stand-in are gone."""
-    for run_id in (ID, f"{ID}-agent"):
+    for run_id in (ID, agent_run_id(ID)):
         try:
             await gapless.client.get_workflow_handle(run_id).terminate("left over from an interrupted demo")
         except RPCError:

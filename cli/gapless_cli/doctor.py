@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from temporalio.service import RPCError
 
 import gapless
 from gapless import devserver, schedules
@@ -19,9 +17,10 @@ from gapless.devserver import foreign
 from gapless.errors import ConfigurationError, GaplessError
 from gapless.payloads import data_converter
 from gapless.providers.base import open_provider
-from gapless.text import printable
-from gapless_cli.commands import OK, PROBLEM, asynchronous
-from gapless_cli.output import result_json
+from gapless.telemetry import configure_logging, forward_core_logs
+from gapless_cli import flags
+from gapless_cli.commands import OK, PROBLEM, asynchronous, check_store
+from gapless_cli.output import result_json, table
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,9 @@ async def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machi
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 the settings cannot be read.
     """
-    settings = Settings.load()
+    settings = flags.settings()
+    configure_logging("error")
+    forward_core_logs()
     checks = [
         Check("gapless", True, f"{gapless.__version__}, Python {sys.version.split()[0]}"),
         await _artifacts(settings),
@@ -55,19 +56,15 @@ async def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machi
 
 
 def _print(checks: list[Check]) -> None:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for check in checks:
-        mark = {True: "[green]ok[/]", False: "[red]wrong[/]", None: "[yellow]none[/]"}[check.ok]
-        table.add_row(check.name, mark, escape(printable(check.found)))
-    Console(highlight=False).print(table)
+    marks = {True: "ok", False: "wrong", None: "none"}
+    table(("", "", ""), [(check.name, marks[check.ok], check.found) for check in checks])
 
 
 async def _artifacts(settings: Settings) -> Check:
     try:
-        store = ArtifactStore(settings.artifacts_url)
-        await store.get((await store.put("doctor", b"gapless doctor")).digest)
-    except Exception as error:  # noqa: BLE001 - a store's client may raise anything, and here it is the answer
-        return Check("artifacts", False, f"{settings.artifacts_url}: {error}")
+        await check_store(settings)
+    except ConfigurationError as error:
+        return Check("artifacts", False, str(error).partition("\n")[0])
     return Check("artifacts", True, settings.artifacts_url)
 
 
@@ -93,19 +90,25 @@ def _jobs(settings: Settings) -> Check:
 
 
 async def _temporal(settings: Settings) -> list[Check]:
-    server = foreign.configured() or devserver.status(settings)
+    try:
+        server = foreign.configured() or devserver.status(settings)
+    except ConfigurationError as error:
+        return [Check("temporal", False, str(error))]
     if server is None:
         return [Check("temporal", None, "no server is up; commands start one when they need it (gapless server start)")]
     try:
         converter = data_converter(ArtifactStore(settings.artifacts_url))
         client = await devserver.connect(settings, server, data_converter=converter)
+        connection = Gapless(client, server, settings)
+        polled = [(queue, await connection.has_worker(queue)) for queue in TaskQueue]
     except GaplessError as error:
         return [Check("temporal", False, str(error))]
-    connection = Gapless(client, server, settings)
-    checks = [Check("temporal", True, f"{server.address}, namespace {server.namespace} ({server.origin})")]
-    for queue in TaskQueue:
-        there = await connection.has_worker(queue)
-        checks.append(
-            Check(f"queue {queue}", there or None, "a worker polls" if there else "no worker (gapless worker)")
-        )
-    return checks
+    except RPCError as error:
+        return [Check("temporal", False, f"{server.address}, namespace {server.namespace}: {error.message}")]
+    return [
+        Check("temporal", True, f"{server.address}, namespace {server.namespace} ({server.origin})"),
+        *(
+            Check(f"queue {q}", on or None, "a worker polls" if on else "no worker (gapless worker)")
+            for q, on in polled
+        ),
+    ]

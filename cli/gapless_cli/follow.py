@@ -1,37 +1,96 @@
 """How a run is followed on the screen until it ends."""
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
-from gapless.client import Gapless, Run, RunNotFound, RunStatus
-from gapless_cli.output import Ticker
+from gapless.client import Gapless, Run, RunFailed, RunNotFound, RunStatus
+from gapless.contract.interaction import Model, Outcome
+from gapless.contract.link_audit import AuditOutcome, agent_run_id
+from gapless.errors import GaplessError
+from gapless_cli.commands import attended
+from gapless_cli.output import Ticker, field, plural, say
+
+T = TypeVar("T", bound=Model)
 
 EVERY = 0.5
 """Seconds between looks; the server is local, or the look is one cheap call."""
 
 
-async def follow(gapless: Gapless, run: Run[Any]) -> None:
-    """Show a run's progress until it has ended."""
+async def introduce(run: Run[Any]) -> None:
+    """Say where the run is, and where it goes on if it was there before."""
+    field("Run", run.url or run.id)
+    if run.attached:
+        status = await run.status()
+        field("", "attached" if not status.closed else f"attached: it has ended already, {status.state}")
+        for pending in status.pending:
+            if pending.activity == "crawl" and pending.heartbeat:
+                silent = " once its former worker has been silent for 10 s" if pending.started else ""
+                field("", f"going on at page {pending.heartbeat.get('pages', 0):,}{silent}")
+
+
+async def see_through(gapless: Gapless, run: Run[T], again: str) -> T:
+    """Serve and follow a run until its outcome; if that is interrupted, say how to go on.
+
+    Raises:
+        RunFailed: it ended without an outcome.
+    """
+    async with attended(gapless, (await run.status()).queue):
+        try:
+            return await follow(gapless, run)
+        except RunFailed:
+            raise
+        except (asyncio.CancelledError, GaplessError):
+            say(f"The run is kept. {again} goes on with it; gapless cancel {run.id} ends it.")
+            raise
+
+
+async def follow(gapless: Gapless, run: Run[T]) -> T:
+    """Show a run's progress until it has ended, and return its outcome.
+
+    Raises:
+        RunFailed: it ended without one.
+    """
     ticker = Ticker()
+    ending = asyncio.ensure_future(run.result())
     try:
-        while True:
-            status = await run.status()
-            ticker.show("  " + "; ".join(await _lines(gapless, status)))
-            if status.closed:
-                return
-            await asyncio.sleep(EVERY)
+        while not ending.done():
+            ticker.show("  " + await _line(gapless, await run.status()))
+            await asyncio.wait({ending}, timeout=EVERY)
+        outcome = ending.result()
+        ticker.show("  " + _ended(outcome))
+        return outcome
     finally:
+        ending.cancel()
         ticker.done()
 
 
-async def _lines(gapless: Gapless, status: RunStatus) -> list[str]:
-    lines = [progress(status)]
-    if status.kind == "LinkAudit" and status.target:
-        try:
-            lines.append(f"agent: {progress(await (await gapless.run(f'{status.id}-agent')).status())}")
-        except RunNotFound:
-            lines.append("agent: not asked yet")
-    return lines
+async def _line(gapless: Gapless, status: RunStatus) -> str:
+    if status.kind != "LinkAudit" or not status.target:
+        return progress(status)
+    try:
+        agent = await (await gapless.run(agent_run_id(status.id))).status()
+    except RunNotFound:
+        agent = None
+    asked = agent is not None and agent.started >= status.started  # or it is of an earlier audit
+    return f"{progress(status)}; agent: {progress(agent) if agent and asked else 'not asked yet'}"
+
+
+def _ended(outcome: Model) -> str:
+    if isinstance(outcome, AuditOutcome):
+        return f"{plural(outcome.pages, 'page')}, {plural(outcome.links, 'link')}"
+    return str(outcome.state) if isinstance(outcome, Outcome) else "ended"
+
+
+_DOING = {
+    "admit_agent": "looking whether the agent may be sent there",
+    "crawl": "starting",
+    "judge": "fetching again what the agent calls broken",
+    "report": "writing the report",
+    "submit": "sending the task",
+    "poll": "waiting for the provider",
+    "fetch": "fetching the result",
+    "cancel": "stopping it at the provider",
+}
 
 
 def progress(status: RunStatus) -> str:
@@ -39,11 +98,26 @@ def progress(status: RunStatus) -> str:
     for pending in status.pending:
         beat = pending.heartbeat
         if pending.activity == "crawl" and beat:
-            resumed = f", went on at page {beat['resumed_at']}" if beat.get("resumed_at") else ""
-            return f"{beat.get('pages', 0):,} pages, {beat.get('links', 0):,} links, {beat.get('phase')}{resumed}"
+            return _crawl(beat)
         if pending.activity == "poll" and beat:
-            return f"{status.interaction_id}, {beat.get('raw')}, poll {beat.get('polls')}"
+            return f"{status.interaction_id}, {beat.get('raw')}, poll {beat.get('polls'):,}"
     if status.state == "held":
-        return f"held: gapless resolve {status.id} --adopt ID | --resubmit | --abandon"
-    running = ", ".join(pending.activity for pending in status.pending)
-    return f"{status.state}{', ' + running if running and not status.closed else ''}"
+        ways = f"gapless resolve {status.id} --adopt ID | --resubmit | --abandon"
+        return f"held, for nobody knows whether the task was taken: {ways}"
+    if status.closed or not status.pending:
+        return "starting" if status.state == "not started" else status.state
+    return ", ".join(_doing(pending.activity, pending.attempt, pending.last_failure) for pending in status.pending)
+
+
+def _crawl(beat: Any) -> str:
+    counted = f"{plural(beat.get('pages', 0), 'page')}, {plural(beat.get('links', 0), 'link')}"
+    phase = beat.get("phase")
+    resumed = f"; went on at page {beat['resumed_at']:,}" if beat.get("resumed_at") else ""
+    return counted + (f"; {phase}" if phase and phase != "crawling" else "") + resumed
+
+
+def _doing(activity: str, attempt: int, failure: str | None) -> str:
+    doing = _DOING.get(activity, activity)
+    if not failure or activity == "poll":
+        return doing
+    return f"{doing}, attempt {attempt} after: {failure.partition(chr(10))[0][:200]}"

@@ -1,34 +1,66 @@
-"""The console script."""
+"""The console script. A command's module is loaded when the command is used, so that help is quick."""
 
 import sys
-from typing import Annotated, NoReturn
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from gapless_cli import audit, doctor, emulator, run, runs, schedules, server, worker
-from gapless_cli.commands import HANDLED, INTERRUPTED, USAGE, exit_code
+from gapless.text import printable
+from gapless_cli import flags
 from gapless_workers.main import leave
 
-app = typer.Typer(
-    name="gapless",
-    help="Durable agent tasks on Temporal: submitted once, polled without footprint, checked, and proven.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-app.command("audit")(audit.audit)
-app.command("run")(run.run)
-app.command("worker")(worker.worker)
-app.command("list")(runs.list_)
-app.command("show")(runs.show)
-app.command("cancel")(runs.cancel)
-app.command("resolve")(runs.resolve)
-app.add_typer(schedules.app, name="schedules")
-app.add_typer(server.app, name="server")
-app.command("emulator")(emulator.emulator)
-app.command("doctor")(doctor.doctor)
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+COMMANDS = {
+    "audit": "Audit the links of a site, durably.",
+    "run": "Run one task, and print its result, alone, on stdout.",
+    "list": "List runs, the newest first.",
+    "show": "Show where a run stands, and what came of it.",
+    "cancel": "Cancel a run, and what runs for it at the provider.",
+    "resolve": "Decide about a submission that may or may not have been taken.",
+    "schedules": "The scheduled jobs of gapless.toml.",
+    "worker": "Serve the task queues.",
+    "server": "Start, show and stop the local Temporal server.",
+    "emulator": "Run a local stand-in of Gemini's Interactions API.",
+    "doctor": "Say what is configured, reachable and missing.",
+}
+_MODULES = {"list": "runs", "show": "runs", "cancel": "runs", "resolve": "runs"}
+
+
+class Lazy(TyperGroup):
+    """Commands by name; only the one that is asked for is loaded."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names, in the order of their use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load a command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"gapless_cli.{_MODULES.get(cmd_name, cmd_name)}")
+        if (group := getattr(module, "app", None)) is None:
+            group = _typer()
+            group.command(cmd_name)(getattr(module, "list_" if cmd_name == "list" else cmd_name))
+        command: Any = typer.main.get_command(group)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands' lines without loading the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _typer() -> typer.Typer:
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+app = _typer()
 
 
 def _version(wanted: bool) -> None:
@@ -39,28 +71,47 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    cls=Lazy, help="Durable agent tasks on Temporal: submitted once, polled without footprint, checked, and proven."
+)
 def _options(
+    log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
+    artifacts: Annotated[str | None, typer.Option(metavar="URL", help="The artifact store.")] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    flags.remember(log_level=log_level, artifacts=artifacts)
 
 
 def main() -> NoReturn:
     """Run a command and leave with its exit code; an error is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal speaks UTF-8
     leave(_run(sys.argv[1:]))
 
 
 def _run(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
     try:
-        outcome = app(arguments, standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        return USAGE
-    except (click.Abort, KeyboardInterrupt):
+        outcome = command.main(arguments or ["--help"], prog_name="gapless", standalone_mode=False)
+    except TyperException as error:
+        return _misused(error)
+    except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except HANDLED as error:
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last place where an error can be said
+        from gapless_cli.commands import exit_code
+
         return exit_code(error)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _misused(error: TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    hint = f" ({context.command_path} --help)" if context is not None else ""
+    message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    sys.stderr.write(f"error: {printable(message)}{hint}\n")
+    return error.exit_code

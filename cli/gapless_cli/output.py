@@ -1,40 +1,48 @@
-"""What commands say: results on stdout, everything else on stderr, foreign text made harmless."""
+"""What commands say: results on stdout, everything else on stderr, foreign text made harmless for a terminal."""
 
 import dataclasses
 import json
+import shutil
 import sys
+from collections.abc import Sequence
 from datetime import datetime
+from io import StringIO
+from time import monotonic
 from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from gapless.text import printable
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-LABEL_WIDTH = 12
+LABEL_WIDTH = 10
+QUIET = 5.0
+"""Seconds between two lines of progress where they cannot be rewritten."""
 
 
 def say(line: str) -> None:
     """Say something on the way, on stderr."""
-    err.print(escape(printable(line)))
+    sys.stderr.write(printable(line) + "\n")
+    sys.stderr.flush()
 
 
 def field(label: str, value: str) -> None:
     """Say one labelled line on stderr."""
-    say(f"{label:<{LABEL_WIDTH}} {value}")
+    say(f"{label:<{LABEL_WIDTH}}{value}")
 
 
 def result(text: str) -> None:
-    """Write a result to stdout, made harmless for a terminal."""
-    sys.stdout.write(printable(text).rstrip("\n") + "\n")
+    """Write a result to stdout: made harmless for a terminal, as it is into a file or a pipe."""
+    shown = printable(text) if sys.stdout.isatty() else text
+    sys.stdout.write(shown.rstrip("\n") + "\n")
     sys.stdout.flush()
 
 
 def result_json(value: Any) -> None:
-    """Write a result for machines to stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, default=_jsonable, ensure_ascii=False) + "\n")
+    """Write a result for machines to stdout, in ASCII, which no terminal can be tricked with."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_jsonable) + "\n")
     sys.stdout.flush()
 
 
@@ -48,27 +56,53 @@ def _jsonable(value: Any) -> Any:
     return str(value)
 
 
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table to stdout; the first column, which is to be copied, is never folded."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(header))
+    for number, name in enumerate(header):
+        grid.add_column(name, overflow="fold", no_wrap=number == 0)
+    for row in rows:
+        grid.add_row(*(Text(printable(value)) for value in row))
+    text = StringIO()
+    Console(file=text, width=None if sys.stdout.isatty() else 10_000).print(grid)
+    result("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+
+
+def plural(count: int, noun: str) -> str:
+    """Return "1 page", "2 pages", "12,345 pages"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class Ticker:
-    """A progress line: rewritten on a terminal, else a new line each time that it says something new."""
+    """A progress line: rewritten on a terminal, else a new line now and then when it says something new."""
 
     def __init__(self) -> None:
-        self._last = ""
-        self._live = err.is_terminal
+        self._live = sys.stderr.isatty()
+        self._line = ""
+        self._said = ""
+        self._at = -QUIET
 
     def show(self, line: str) -> None:
         """Show this line in the place of the last one."""
-        if line == self._last:
+        if self._live and line == self._line:
             return
-        self._last = line
+        self._line = line
         if self._live:
-            err.file.write(f"\r\x1b[2K{printable(line)}")
-            err.file.flush()
-        else:
-            say(line)
+            width = shutil.get_terminal_size().columns - 1
+            sys.stderr.write(f"\r\x1b[2K{printable(line)[:width]}")
+            sys.stderr.flush()
+        elif monotonic() - self._at >= QUIET:
+            self._say()
 
     def done(self) -> None:
         """Leave the last line where it is."""
-        if self._live and self._last:
-            err.file.write("\n")
-            err.file.flush()
-        self._last = ""
+        if self._live and self._line:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+        elif not self._live:
+            self._say()
+
+    def _say(self) -> None:
+        if self._line and self._line != self._said:
+            say(self._line)
+            self._said, self._at = self._line, monotonic()

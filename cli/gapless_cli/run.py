@@ -1,6 +1,5 @@
 """`gapless run`: one interaction from the command line."""
 
-import asyncio
 import sys
 from datetime import timedelta
 from typing import Annotated
@@ -8,19 +7,29 @@ from uuid import uuid4
 
 import typer
 
-from gapless.client import Gapless, RunFailed
+from gapless.client import Gapless
 from gapless.contract.interaction import InteractionRequest, Limits, OnLostSubmission, Outcome, State
 from gapless.contract.queues import TaskQueue
-from gapless.errors import ConfigurationError
-from gapless.providers.base import open_provider
-from gapless_cli.commands import OK, PROBLEM, asynchronous, attended, connect
-from gapless_cli.follow import follow
-from gapless_cli.output import field, result, result_json, say
+from gapless.providers.base import check_known
+from gapless_cli import flags
+from gapless_cli.commands import OK, PROBLEM, alone, asynchronous, check_provider, check_store, connect
+from gapless_cli.follow import introduce, see_through
+from gapless_cli.output import field, result, result_json
+
+
+def _prompt(value: str) -> str:
+    """Read the prompt, here and not in the event loop, where Ctrl-C could not end the reading."""
+    text = sys.stdin.read() if value == "-" else value
+    if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise typer.BadParameter("it is not UTF-8 text")
+    if not text.strip():
+        raise typer.BadParameter("it is empty")
+    return text
 
 
 @asynchronous
 async def run(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT|-", help="The task; - reads it from stdin.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT|-", parser=_prompt, help="The task; - reads it from stdin.")],
     model: Annotated[str | None, typer.Option(help="The model.")] = None,
     agent: Annotated[str | None, typer.Option(help="The managed agent, instead of a model.")] = None,
     provider: Annotated[str, typer.Option(help="Whose.")] = "gemini",
@@ -41,37 +50,25 @@ async def run(
         provider=provider,
         model=model,
         agent=agent,
-        input=_read(prompt),
+        input=prompt,
         instructions=instructions,
         environment=environment,
         limits=Limits(deadline=timedelta(seconds=deadline)),
         on_lost_submission=on_lost_submission,
     )
-    gapless = await connect()
+    settings = flags.settings()
+    here = alone()
+    check_known(provider)
+    if here:
+        await check_store(settings)
+        await check_provider(provider, settings)
+    gapless = await connect(settings, quiet=False)
     name = id or f"interaction-{uuid4()}"
-    queue = name if gapless.server.ours else TaskQueue.INTERACTIONS
-    if gapless.server.ours:
-        await open_provider(provider, gapless.settings).aclose()  # a missing key shows before anything is started
+    queue = name if here else TaskQueue.INTERACTIONS
     handle = await gapless.start(request, id=name, queue=queue)
-    field("Run", f"{handle.url or handle.id}{', attached: it was started before' if handle.attached else ''}")
-    try:
-        async with attended(gapless, queue):
-            await follow(gapless, handle)
-            outcome = await handle.result()
-    except asyncio.CancelledError:
-        say(f"\nThe run is kept: the same command with --id {name} goes on; gapless cancel {name} ends it.")
-        raise
-    except RunFailed as error:
-        say(f"error: {error}")
-        return PROBLEM
+    await introduce(handle)
+    outcome = await see_through(gapless, handle, f"The same command with --id {name}")
     return await _show(gapless, outcome, as_json=as_json)
-
-
-def _read(prompt: str) -> str:
-    text = sys.stdin.read() if prompt == "-" else prompt
-    if not text.strip():
-        raise ConfigurationError("the prompt is empty")
-    return text
 
 
 async def _show(gapless: Gapless, outcome: Outcome, *, as_json: bool) -> int:
@@ -82,7 +79,7 @@ async def _show(gapless: Gapless, outcome: Outcome, *, as_json: bool) -> int:
         result((await gapless.artifacts.get(whole.digest)).decode() if whole else outcome.result.text)
     if outcome.result is not None:
         for file in outcome.result.files:
-            field("File", f"{file.name}, {file.size} bytes, sha256 {file.digest}")
+            field("File", f"{file.name}, {file.size:,} bytes, sha256 {file.digest}")
         for problem in outcome.result.problems:
             field("Problem", problem)
     if outcome.failure is not None:

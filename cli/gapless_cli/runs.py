@@ -13,7 +13,7 @@ from gapless.contract.link_audit import AuditOutcome
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError
 from gapless_cli.audit import short_report, summary
-from gapless_cli.commands import OK, asynchronous, attended, check_provider, connect
+from gapless_cli.commands import OK, asynchronous, attended, check_provider, check_store, connect
 from gapless_cli.follow import follow, progress
 from gapless_cli.output import result, result_json, say, table
 
@@ -44,11 +44,11 @@ async def show(id: RunId, as_json: AsJson = False) -> int:  # noqa: A002
     gapless = await connect()
     run = await gapless.run(id)
     status = await run.status()
-    outcome = await run.result() if status.completed else None
+    outcome, failure = await _outcome(run, status)
     if as_json:
         result_json({"status": status, "url": run.url, "outcome": outcome})
         return OK
-    rows = [*_standing(run, status), *_ended(outcome)]
+    rows = [*_standing(run, status), ("Failed", failure), *_ended(outcome)]
     result("\n".join(f"{label:<12} {value}" for label, value in rows if value))
     if isinstance(outcome, AuditOutcome):
         result("\n" + await short_report(gapless, outcome))
@@ -57,12 +57,23 @@ async def show(id: RunId, as_json: AsJson = False) -> int:  # noqa: A002
     return OK
 
 
+async def _outcome(run: Run[Any], status: RunStatus) -> tuple[Any, str]:
+    """Return the outcome of a run that has ended, or why it has none."""
+    if not status.closed:
+        return None, ""
+    try:
+        return await run.result(), ""
+    except RunFailed as error:
+        return None, str(error)
+
+
 def _standing(run: Run[Any], status: RunStatus) -> list[tuple[str, str]]:
+    now = progress(status)
     rows = [
         ("Run", run.url or run.id),
         ("Kind", status.kind),
         ("State", status.state),
-        ("Now", progress(status) if not status.closed else ""),
+        ("Now", now if now != status.state else ""),
         ("Target", " ".join(filter(None, [status.provider, status.target]))),
         ("Interaction", status.interaction_id or ""),
         ("Job", status.job or ""),
@@ -102,9 +113,10 @@ async def cancel(id: RunId, as_json: AsJson = False) -> int:  # noqa: A002
 @asynccontextmanager
 async def _acting(gapless: Gapless, status: RunStatus) -> AsyncIterator[None]:
     """Be the worker of a run that nobody else serves, while something is done about it."""
-    private = status.queue not in set(TaskQueue)
-    if status.provider is not None:
-        await check_provider(status.provider, gapless.settings, here=private)
+    if status.queue not in set(TaskQueue):
+        await check_store(gapless.settings)
+        if status.provider is not None:
+            await check_provider(status.provider, gapless.settings)
     async with attended(gapless, status.queue):
         try:
             yield

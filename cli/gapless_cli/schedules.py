@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from gapless import schedules
+from gapless.contract.queues import TaskQueue
 from gapless_cli.commands import OK, asynchronous, connect
-from gapless_cli.output import result, result_json, say
+from gapless_cli.output import result_json, say, table
 from gapless_workers.starter import apply_all
 
-app = typer.Typer(help="The scheduled jobs of gapless.toml.", no_args_is_help=True)
+app = typer.Typer(help="The scheduled jobs of gapless.toml.", add_completion=False, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="Of the job.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
@@ -18,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 @asynchronous
 async def apply() -> int:
     """Create or update the schedule of every job in gapless.toml; never duplicates one."""
-    gapless = await connect(quiet=True)
+    gapless = await connect()
     await apply_all(gapless, say)
     return OK
 
@@ -27,25 +28,34 @@ async def apply() -> int:
 @asynchronous
 async def list_(as_json: AsJson = False) -> int:
     """List the schedules that Temporal holds."""
-    gapless = await connect(quiet=True)
+    gapless = await connect()
     found = await schedules.listed(gapless.client)
     if as_json:
         result_json(found)
         return OK
-    for entry in found:
-        due = "paused" if entry.paused else f"next {entry.next_run:%Y-%m-%d %H:%M %Z}" if entry.next_run else "no run"
-        result(f"{entry.job}  {entry.url}  {due}  last {entry.last_run or 'none'}")
-    if not found:
+    if found:
+        rows = [(entry.job, entry.url, _due(entry), entry.last_run or "") for entry in found]
+        table(("JOB", "SITE", "NEXT RUN", "LAST RUN"), rows)
+    else:
         say("no schedules; gapless schedules apply makes them from gapless.toml")
     return OK
+
+
+def _due(entry: schedules.Scheduled) -> str:
+    if entry.paused:
+        return "paused"
+    return f"{entry.next_run:%Y-%m-%d %H:%M %Z}" if entry.next_run else "none"
 
 
 @app.command()
 @asynchronous
 async def trigger(name: Name) -> int:
-    """Run a job now, besides its times."""
-    await schedules.trigger((await connect(quiet=True)).client, name)
+    """Run a job now, besides its times; skipped while a run of it is going on."""
+    gapless = await connect()
+    await schedules.trigger(gapless.client, name)
     say(f"{name} is on its way: gapless list")
+    if not await gapless.has_worker(TaskQueue.LINKS):
+        say(f"No worker polls {TaskQueue.LINKS} now; start one with: gapless worker")
     return OK
 
 
@@ -53,6 +63,6 @@ async def trigger(name: Name) -> int:
 @asynchronous
 async def remove(name: Name) -> int:
     """Delete a job's schedule; runs that were started go on."""
-    await schedules.remove((await connect(quiet=True)).client, name)
+    await schedules.remove((await connect()).client, name)
     say(f"{name} removed")
     return OK

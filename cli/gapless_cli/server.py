@@ -9,11 +9,12 @@ import typer
 
 from gapless import devserver
 from gapless.config import Settings
+from gapless_cli import flags
 
 NOT_RUNNING = 3
 """Exit code of `status` without a server, as service managers use it."""
 
-app = typer.Typer(help="Start, show and stop the local Temporal server.", no_args_is_help=True)
+app = typer.Typer(help="Start, show and stop the local Temporal server.", add_completion=False, rich_markup_mode=None)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -21,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def start(as_json: Json = False) -> None:
     """Start the server of the data folder, or find it already up."""
-    settings = Settings.load()
+    settings = flags.settings()
     server = asyncio.run(devserver.start(settings, say=lambda line: typer.echo(line, err=True)))
     _show(settings, server, as_json=as_json)
 
@@ -29,7 +30,7 @@ def start(as_json: Json = False) -> None:
 @app.command()
 def status(as_json: Json = False) -> None:
     """Show the server; exit code 3 when it is not running."""
-    settings = Settings.load()
+    settings = flags.settings()
     server = devserver.status(settings)
     _show(settings, server, as_json=as_json)
     if server is None:
@@ -39,7 +40,7 @@ def status(as_json: Json = False) -> None:
 @app.command()
 def stop(as_json: Json = False) -> None:
     """Stop the server; its runs are kept."""
-    stopped = devserver.stop(Settings.load())
+    stopped = devserver.stop(flags.settings())
     if as_json:
         typer.echo(json.dumps({"stopped": stopped}))
     else:

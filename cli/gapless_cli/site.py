@@ -26,8 +26,10 @@ async def site(target: str) -> AsyncIterator[str]:
         yield target
         return
     folder = Path(target)
+    if folder.is_file():  # noqa: ASYNC240 - one look
+        raise ConfigurationError(f"{target!r} is a file; name the folder that holds the built site")
     if not folder.is_dir():  # noqa: ASYNC240 - one look
-        raise ConfigurationError(f"{target!r} is neither an http(s) URL nor a folder with a built site")
+        raise ConfigurationError(f"{target!r} is neither an address, such as https://{target}, nor a folder")
     async with serve(folder) as url:
         yield url
 

@@ -7,19 +7,22 @@ from typing import Annotated
 import typer
 
 from gapless.contract.queues import TaskQueue
-from gapless_cli.commands import OK, asynchronous, connect
+from gapless_cli import flags
+from gapless_cli.commands import OK, asynchronous, check_store, connect
 
 
 @asynchronous
 async def worker(
     queue: Annotated[list[str] | None, typer.Option(help="A task queue to serve; may be repeated.")] = None,
 ) -> int:
-    """Serve Gapless's task queues; SIGTERM and Ctrl-C let a request in flight finish."""
+    """Serve the task queues; SIGTERM and Ctrl-C let a request in flight finish."""
     from gapless_workers.worker import serve
 
-    gapless = await connect()
+    settings = flags.settings()
+    await check_store(settings)
+    gapless = await connect(settings, log_level="info")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(gapless.client, gapless.settings, queue or list(TaskQueue), stop)
+    await serve(gapless.client, gapless.settings, queue or [str(name) for name in TaskQueue], stop)
     return OK

@@ -8,19 +8,22 @@
 `apply` creates or updates, never duplicates; a schedule that is paused stays paused.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     Schedule,
     ScheduleActionExecutionStartWorkflow,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleDescription,
     ScheduleHandle,
     ScheduleOverlapPolicy,
     SchedulePolicy,
@@ -32,9 +35,11 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from gapless.client import search_attributes
+from gapless.config import TOML
 from gapless.contract.link_audit import LinkAudit, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError, GaplessError
+from gapless.providers.base import check_known
 from gapless.text import clip
 
 PREFIX = "gapless-"
@@ -53,10 +58,44 @@ def _known_zone(name: str) -> str:
     return name
 
 
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+_FIELDS: list[tuple[str, int, int, list[str]]] = [
+    ("minute", 0, 59, []),
+    ("hour", 0, 23, []),
+    ("day", 1, 31, []),
+    ("month", 1, 12, _MONTHS),
+    ("weekday", 0, 7, _WEEKDAYS),
+]
+_ITEM = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[1-9]\d*))?", re.ASCII)
+
+
 def _cron(expression: str) -> str:
-    if len(expression.split()) != 5:
+    """Check a cron expression here, since Temporal would only after other jobs have been applied."""
+    fields = expression.split()
+    if len(fields) != len(_FIELDS):
         raise ValueError('five fields are needed: minute hour day month weekday, such as "0 2 * * *"')
+    for field, (name, low, high, words) in zip(fields, _FIELDS, strict=True):
+        for item in field.split(","):
+            match = _ITEM.fullmatch(item)
+            ends = [_number(end, low, words) for end in match.group("first", "last") if end] if match else [-1]
+            if ends != sorted(ends) or not all(low <= end <= high for end in ends):
+                raise ValueError(f"{item!r} is no {name} ({low} to {high})")
     return expression
+
+
+def _number(text: str, low: int, words: list[str]) -> int:
+    if text.lower() in words:
+        return low + words.index(text.lower())
+    return int(text) if text.isdigit() else -1
+
+
+def _provider(name: str) -> str:
+    try:
+        check_known(name)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return name
 
 
 JobName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9\-]{0,62}$")]
@@ -69,6 +108,7 @@ class Job(LinkAuditRequest):
     start after an outage; Temporal's own default is a year.
     """
 
+    provider: Annotated[str, AfterValidator(_provider)] = "gemini"
     cron: Annotated[str, AfterValidator(_cron)]
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     jitter: timedelta = Field(default=timedelta(minutes=5), ge=timedelta(0))
@@ -102,7 +142,7 @@ def read_jobs(jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, Job]:
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-        raise ConfigurationError(f"jobs.{where}: {problem['msg']}") from None
+        raise ConfigurationError(f"jobs.{where}: {problem['msg'].removeprefix('Value error, ')} ({TOML})") from None
 
 
 async def apply(client: Client, name: str, job: Job) -> str:
@@ -113,19 +153,24 @@ async def apply(client: Client, name: str, job: Job) -> str:
     """
     schedule = _schedule(name, job)
     try:
-        await client.create_schedule(PREFIX + name, schedule, search_attributes=search_attributes(name))
-    except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(PREFIX + name).update(lambda held: _update(held, schedule))
-        return "updated"
+        return await _create_or_update(client, name, schedule)
     except RPCError as error:
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             raise ConfigurationError(f"jobs.{name}: Temporal does not take it: {error.message}") from None
         raise
+
+
+async def _create_or_update(client: Client, name: str, schedule: Schedule) -> str:
+    try:
+        await client.create_schedule(PREFIX + name, schedule, search_attributes=search_attributes(name))
+    except ScheduleAlreadyRunningError:
+        await client.get_schedule_handle(PREFIX + name).update(lambda held: _update(held, schedule))
+        return "updated"
     return "created"
 
 
 def _update(held: ScheduleUpdateInput, schedule: Schedule) -> ScheduleUpdate:
-    schedule.state.paused = held.description.schedule.state.paused
+    schedule.state = held.description.schedule.state  # paused, and why, is an operator's decision
     return ScheduleUpdate(schedule=schedule)
 
 
@@ -176,7 +221,7 @@ def _schedule(name: str, job: Job) -> Schedule:
         ),
         spec=ScheduleSpec(cron_expressions=[job.cron], jitter=job.jitter, time_zone_name=job.time_zone),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=job.catchup_window),
-        state=ScheduleState(note=f"{job.url}, from gapless.toml"),
+        state=ScheduleState(note=f"from {TOML}"),
     )
 
 
@@ -186,8 +231,17 @@ async def _describe(handle: ScheduleHandle) -> Scheduled:
     last = info.recent_actions[-1].action if info.recent_actions else None
     return Scheduled(
         job=handle.id.removeprefix(PREFIX),
-        url=(state.note or "").removesuffix(", from gapless.toml"),
+        url=await _url(description),
         paused=state.paused,
         next_run=info.next_action_times[0] if info.next_action_times else None,
         last_run=last.workflow_id if isinstance(last, ScheduleActionExecutionStartWorkflow) else None,
     )
+
+
+async def _url(description: ScheduleDescription) -> str:
+    """Return the site of a schedule; empty when its action is not one of ours."""
+    action = description.schedule.action
+    if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != "LinkAudit":
+        return ""
+    [request] = await description.data_converter.decode(cast("Sequence[Payload]", action.args), [LinkAuditRequest])
+    return str(request.url)

@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, NoReturn
 
 
@@ -26,6 +27,7 @@ def run_main(main: Coroutine[Any, Any, int | None]) -> NoReturn:
 def leave(code: int) -> NoReturn:
     """Flush what was written, and end the process here."""
     gc.collect()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it has gone
+            stream.flush()
     os._exit(code)

@@ -3,10 +3,14 @@
 import sys
 from collections.abc import Callable
 
+from temporalio.service import RPCError
+
 from gapless import schedules
 from gapless.client import Gapless
 from gapless.config import TOML, Settings
 from gapless.errors import ConfigurationError, GaplessError
+from gapless.telemetry import configure_logging, forward_core_logs
+from gapless.text import printable
 from gapless_workers.main import run_main
 
 
@@ -25,15 +29,22 @@ async def apply_all(gapless: Gapless, say: Callable[[str], None]) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201 - a program's own words
+    sys.stderr.write(f"{printable(line)}\n")
 
 
 async def _main() -> int:
+    """Apply; the exit code is 0, 2 when settings or jobs do not fit, 1 when anything else failed."""
     try:
-        await apply_all(await Gapless.connect(Settings.load(), say=_say), _say)
-    except GaplessError as error:
+        settings = Settings.load()
+        configure_logging(settings.log_level)
+        forward_core_logs()
+        await apply_all(await Gapless.connect(settings, say=_say), _say)
+    except ConfigurationError as error:
         _say(f"error: {error}")
         return 2
+    except (GaplessError, RPCError) as error:
+        _say(f"error: {error}; schedules that were applied are kept, run it again")
+        return 1
     return 0
 
 

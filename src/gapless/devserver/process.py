@@ -25,10 +25,14 @@ from gapless.devserver.server import Server
 from gapless.errors import NotReachable
 
 HOST = "127.0.0.1"
-_DYNAMIC_CONFIG = (  # as the SDK's own start_local sets it
+_DYNAMIC_CONFIG = (
+    # as the SDK's own start_local sets it
     "frontend.enableServerVersionCheck=false",
     "frontend.enableUpdateWorkflowExecution=true",
     "frontend.enableUpdateWorkflowExecutionAsyncAccepted=true",
+    # With several partitions, a task that waited for minutes without a worker may wait a minute more for the right poll.
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
 )
 # The shell makes the server a child of init, so that no zombie stays with us, and writes down its pid.
 _DETACH = 'log=$1 pid=$2; shift 2; "$@" >>"$log" 2>&1 </dev/null & echo $! >"$pid"'

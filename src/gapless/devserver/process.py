@@ -30,7 +30,7 @@ _DYNAMIC_CONFIG = (
     "frontend.enableServerVersionCheck=false",
     "frontend.enableUpdateWorkflowExecution=true",
     "frontend.enableUpdateWorkflowExecutionAsyncAccepted=true",
-    # With several partitions, a task that waited for minutes without a worker may wait a minute more for the right poll.
+    # With several partitions, a task that waited for minutes may wait another until the right one is polled.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
 )

@@ -141,13 +141,22 @@ async def test_stop_ends_it_and_start_goes_on(make: Make) -> None:
     assert (await devserver.start(settings)).origin != "already up"
 
 
+async def _taken(port: int) -> socket.socket:
+    """Listen on a port, as soon as no outgoing connection of this machine happens to use it."""
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            await asyncio.sleep(0.1)
+
+
 async def test_a_port_taken_meanwhile_is_left_alone(make: Make, kill: Callable[[Settings], None]) -> None:
     """A server whose old port belongs to somebody else now comes up on another one."""
     settings = make()
     old = (await devserver.start(settings)).address
     kill(settings)
 
-    with closing(socket.create_server(("127.0.0.1", int(old.rpartition(":")[2])))):
+    with closing(await _taken(int(old.rpartition(":")[2]))):
         new = await devserver.start(settings)
 
         assert new.address != old

@@ -84,7 +84,8 @@ async def connect(settings: Settings, server: Server, **client_kwargs: Any) -> C
     try:
         return await asyncio.wait_for(Client.connect(**arguments, **client_kwargs), _CONNECT_LIMIT)
     except (RuntimeError, RPCError, TimeoutError) as error:
-        cause = str(error) or f"no answer within {_CONNECT_LIMIT:.0f} s"
+        # The native client's own words are a dump of its error, which says no more than this.
+        cause = "no connection" if "tonic::" in str(error) else str(error) or f"no answer within {_CONNECT_LIMIT:.0f} s"
         advice = "`gapless server start` starts it again" if server.ours else "check the address and the credentials"
         raise NotReachable(f"Temporal at {server.address} ({server.origin}): {cause}; {advice}") from None
 

@@ -3,7 +3,9 @@
 import asyncio
 import ipaddress
 import json
+import re
 import socket
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +37,7 @@ from gapless_activities.beats import beating
 log = structlog.get_logger()
 
 _MAX_CLAIM_FILE = 5 * 1024 * 1024
+_NOT_PLAIN = re.compile(r"[^ -~\n]")
 
 
 class AuditActivities(LinkAuditActivities):
@@ -60,15 +63,16 @@ class AuditActivities(LinkAuditActivities):
     @activity.defn(name="crawl")
     async def crawl(self, request: LinkAuditRequest) -> Crawled:
         """Crawl, and seal the record segment by segment, so that a lost worker costs what was not sealed."""
-        record = _Record(self._store)
-        resume = await record.load(activity.info().heartbeat_details)
-        crawl = await beating(
-            record.beat,
-            links.crawl(_scope(request), resume=resume, seal=record.seal, progress=record.note),
-        )
-        findings = crawl.findings()
+        record = _Record(self._store, activity.info().heartbeat_details)
+        return await beating(record.beat, self._crawled(request, record))
+
+    async def _crawled(self, request: LinkAuditRequest, record: "_Record") -> Crawled:
+        resume = await record.load()
+        crawl = await links.crawl(_scope(request), resume=resume, seal=record.seal, progress=record.note)
+        # Seconds of work on a large site go to threads here and below, so that heartbeats keep coming.
+        findings = await asyncio.to_thread(crawl.findings)
         return Crawled(
-            crawl=await self._store.put("crawl", crawl.to_bytes()),
+            crawl=await self._store.put("crawl", await asyncio.to_thread(crawl.to_bytes)),
             pages=len(crawl.pages),
             links=crawl.links,
             broken=len(crawl.broken()),
@@ -80,14 +84,17 @@ class AuditActivities(LinkAuditActivities):
     @activity.defn(name="judge")
     async def judge(self, judgement: Judgement) -> AgentReport:
         """Turn the agent's report into claims, and the claims into a verdict."""
-        outcome, request = judgement.outcome, judgement.request
-        result = outcome.result
+        result = judgement.outcome.result
         if result is None:
             raise ApplicationError("there is no result to judge", type="NothingToJudge", non_retryable=True)
+        return await beating(activity.heartbeat, self._judged(judgement, result))
+
+    async def _judged(self, judgement: Judgement, result: Result) -> AgentReport:
+        outcome, request = judgement.outcome, judgement.request
         crawl = await self._crawl(judgement.crawled)
         text, files = await self._claimed(result)
-        claims, problems = links.parse_claims(text, site=request.url, files=files)
-        verdict = await beating(activity.heartbeat, links.judge(crawl, claims, _scope(request)))
+        claims, problems = await asyncio.to_thread(links.parse_claims, text, site=request.url, files=files)
+        verdict = await links.judge(crawl, claims, _scope(request))
         details = await self._store.put("verdict.json", _json(verdict.to_dict()))
         return AgentReport(
             agent=outcome.target,
@@ -112,20 +119,28 @@ class AuditActivities(LinkAuditActivities):
     @activity.defn(name="report")
     async def report(self, request: ReportRequest) -> AuditOutcome:
         """Write the report as Markdown and JSON."""
-        crawl, agent = await self._crawl(request.crawled), request.agent
+        return await beating(activity.heartbeat, self._reported(request))
+
+    async def _reported(self, request: ReportRequest) -> AuditOutcome:
+        crawl, agent, url = await self._crawl(request.crawled), request.agent, request.request.url
         verdict = await self._verdict(agent)
-        markdown = links.report_markdown(crawl) + _agent_markdown(agent, verdict, request.request.url)
-        body = links.report_json(crawl) | ({"agent": _agent_json(agent, verdict)} if agent else {})
         return AuditOutcome(
             **dict(request.crawled),
-            url=request.request.url,
-            report_markdown=await self._store.put("report.md", markdown.encode()),
-            report_json=await self._store.put("report.json", _json(body)),
+            url=url,
+            report_markdown=await self._store.put(
+                "report.md", await asyncio.to_thread(_report_markdown, crawl, agent, verdict, url)
+            ),
+            report_json=await self._store.put(
+                "report.json", await asyncio.to_thread(_report_json, crawl, agent, verdict)
+            ),
             agent=agent,
         )
 
     async def _crawl(self, crawled: Crawled) -> links.Crawl:
-        return links.Crawl.from_bytes(await self._store.get(crawled.crawl.digest))
+        """Return the crawl as it was stored, with its findings worked out."""
+        crawl = await asyncio.to_thread(links.Crawl.from_bytes, await self._store.get(crawled.crawl.digest))
+        await asyncio.to_thread(crawl.findings)
+        return crawl
 
     async def _verdict(self, agent: AgentReport | None) -> links.Verdict | None:
         if agent is None or agent.verdict is None:
@@ -145,20 +160,25 @@ class AuditActivities(LinkAuditActivities):
 class _Record:
     """A crawl's progress as a chain of segments in the store, each naming the one before it.
 
-    The heartbeat carries the newest digest only: that one names all.
+    The heartbeat carries the newest digest only: that one names all. `details` is what an earlier attempt beat
+    last; it is beaten again until this attempt has something newer, so that no attempt loses the record.
     """
 
-    def __init__(self, store: ArtifactStore) -> None:
+    def __init__(self, store: ArtifactStore, details: Sequence[Any]) -> None:
         self._store = store
-        self._progress = CrawlProgress()
+        self._progress = CrawlProgress.model_validate(details[0]) if details else CrawlProgress()
 
-    async def load(self, details: Any) -> list[bytes]:
-        """Return the segments that an earlier attempt sealed, oldest first."""
-        if not details:
+    async def load(self) -> list[bytes]:
+        """Return the segments that earlier attempts sealed, oldest first; none when one of them is lost.
+
+        Raises:
+            StoreUnavailable: they may be there; the next attempt looks again.
+        """
+        earlier = self._progress
+        if earlier.segment is None:
             return []
-        earlier = CrawlProgress.model_validate(details[0])
         segments: list[bytes] = []
-        digest = earlier.segment
+        digest: str | None = earlier.segment
         try:
             while digest:
                 head, _, body = (await self._store.get(digest)).partition(b"\n")
@@ -166,10 +186,9 @@ class _Record:
                 digest = head.decode()
         except ArtifactLost as error:
             log.warning("crawl.record_lost", error=str(error))
+            self._progress = CrawlProgress()
             return []
-        self._progress = CrawlProgress(
-            pages=earlier.pages, links=earlier.links, segment=earlier.segment, resumed_at=earlier.pages
-        )
+        self._progress = earlier.model_copy(update={"phase": "crawling", "resumed_at": earlier.pages})
         log.info("crawl.resumed", pages=earlier.pages, segments=len(segments))
         return segments[::-1]
 
@@ -209,13 +228,21 @@ async def _is_public(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter from a name that is too long for DNS
         return False
     return all(ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_global for entry in found)
 
 
 def _claim(claim: links.Claim) -> dict[str, Any]:
     return {"page": claim.page, "href": claim.href, "target": claim.target, "reason": claim.reason}
+
+
+def _report_markdown(crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> bytes:
+    return (links.report_markdown(crawl) + _agent_markdown(agent, verdict, site)).encode()
+
+
+def _report_json(crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None) -> bytes:
+    return _json(links.report_json(crawl) | ({"agent": _agent_json(agent, verdict)} if agent else {}))
 
 
 def _agent_markdown(agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> str:
@@ -235,4 +262,4 @@ def _agent_json(agent: AgentReport, verdict: links.Verdict | None) -> dict[str, 
 def _json(value: Any) -> bytes:
     """Write JSON in which every character is seen: controls, bidirectional marks and the like stand as escapes."""
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text).encode()
+    return _NOT_PLAIN.sub(lambda mark: mark[0] if mark[0].isprintable() else json.dumps(mark[0])[1:-1], text).encode()

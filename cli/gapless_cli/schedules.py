@@ -6,9 +6,10 @@ import typer
 
 from gapless import schedules
 from gapless.contract.queues import TaskQueue
+from gapless_cli import flags
 from gapless_cli.commands import OK, asynchronous, connect
 from gapless_cli.output import result_json, say, table
-from gapless_workers.starter import apply_all
+from gapless_workers.starter import apply_all, declared
 
 app = typer.Typer(help="The scheduled jobs of gapless.toml.", add_completion=False, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="Of the job.")]
@@ -19,8 +20,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 @asynchronous
 async def apply() -> int:
     """Create or update the schedule of every job in gapless.toml; never duplicates one."""
-    gapless = await connect()
-    await apply_all(gapless, say)
+    settings = flags.settings()
+    jobs = declared(settings)
+    await apply_all(await connect(settings), jobs, say)
     return OK
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError as StoreError
+from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from gapless.contract.interaction import Artifact
@@ -18,6 +19,10 @@ from gapless.errors import ConfigurationError, GaplessError
 
 class ArtifactLost(GaplessError):
     """An artifact is not in the store, or is not what its name says. Nothing was changed."""
+
+
+class StoreUnavailable(GaplessError):
+    """The store does not answer, or refuses to. Nothing was changed, and the same call may succeed later."""
 
 
 class ArtifactStore:
@@ -31,9 +36,16 @@ class ArtifactStore:
         self._store = _open(url)
 
     async def put(self, name: str, data: bytes) -> Artifact:
-        """Store bytes; putting the same bytes again changes nothing. `name` is kept with the digest only."""
+        """Store bytes; putting the same bytes again changes nothing. `name` is kept with the digest only.
+
+        Raises:
+            StoreUnavailable: they may not be there; put them again.
+        """
         digest = hashlib.sha256(data).hexdigest()
-        await obstore.put_async(self._store, _path(digest), data)
+        try:
+            await obstore.put_async(self._store, _path(digest), data)
+        except (OSError, StoreError) as error:
+            raise _unavailable(f"artifact {digest[:12]}… cannot be stored", error) from None
         return Artifact(name=name, digest=digest, size=len(data))
 
     async def get(self, digest: str) -> bytes:
@@ -41,18 +53,26 @@ class ArtifactStore:
 
         Raises:
             ArtifactLost: they are not there, or were altered.
+            StoreUnavailable: nobody knows; ask again.
         """
         try:
             answer = await obstore.get_async(self._store, _path(digest))
             data = bytes(await answer.bytes_async())
-        except (FileNotFoundError, StoreError) as error:
+        except (FileNotFoundError, NotFoundError):
             raise ArtifactLost(
-                f"artifact {digest[:12]}… cannot be read ({type(error).__name__}); do all workers and this "
-                "process share one store (GAPLESS_ARTIFACTS)?"
+                f"artifact {digest[:12]}… is not in the store; do all workers and this process share one store "
+                "(GAPLESS_ARTIFACTS)?"
             ) from None
+        except (OSError, StoreError) as error:
+            raise _unavailable(f"artifact {digest[:12]}… cannot be read", error) from None
         if hashlib.sha256(data).hexdigest() != digest:
             raise ArtifactLost(f"artifact {digest[:12]}… was altered: its content no longer matches its name")
         return data
+
+
+def _unavailable(what: str, error: Exception) -> StoreUnavailable:
+    # The error's own text may hold what a store's URL is signed with.
+    return StoreUnavailable(f"{what} just now ({type(error).__name__}); nothing else was changed, try again later")
 
 
 def _path(digest: str) -> str:

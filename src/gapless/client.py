@@ -418,7 +418,7 @@ def _listed(execution: WorkflowExecution, pending: list[Pending] | None = None) 
 
 def _not_found(id: str, error: RPCError) -> GaplessError:  # noqa: A002
     if error.status is RPCStatusCode.NOT_FOUND:
-        return RunNotFound(f"there is no run {id!r} ; see `gapless list`")
+        return RunNotFound(f"there is no run {id!r}; see `gapless list`")
     return GaplessError(f"Temporal did not answer as expected: {error.message}")
 
 

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from conftest import AGENT, KEY, environment
 from gapless import AuditOutcome, Gapless, LinkAuditRequest, RunNotFound, Settings, State
+from gapless.contract.link_audit import agent_run_id
 from gapless.testing.emulator import Emulator
 from gapless_workers.worker import worker
 from unit.links.httpsite import Reply, Route, Site, page, redirect
@@ -162,7 +163,7 @@ async def test_a_private_site_gets_no_remote_agent(
     assert "private address" in outcome.agent.note
     assert "private address" in (await gapless.artifacts.get(outcome.report_markdown.digest)).decode()
     with pytest.raises(RunNotFound):
-        await gapless.run(f"{queue}-agent")
+        await gapless.run(agent_run_id(queue))
     assert emulator.stats()["created"] == 0
 
 

@@ -14,18 +14,22 @@ from gapless.text import printable
 from gapless_workers.main import run_main
 
 
-async def apply_all(gapless: Gapless, say: Callable[[str], None]) -> int:
-    """Create or update the schedule of every declared job; returns how many there are.
+def declared(settings: Settings) -> dict[str, schedules.Job]:
+    """Return the jobs of `gapless.toml`.
 
     Raises:
-        ConfigurationError: there are no jobs, or one does not fit; then nothing was changed.
+        ConfigurationError: there are none, or one does not fit.
     """
-    jobs = schedules.read_jobs(gapless.settings.jobs)
+    jobs = schedules.read_jobs(settings.jobs)
     if not jobs:
         raise ConfigurationError(f"no jobs: {TOML} in this folder has no [jobs.NAME] table")
+    return jobs
+
+
+async def apply_all(gapless: Gapless, jobs: dict[str, schedules.Job], say: Callable[[str], None]) -> None:
+    """Create or update the schedule of every job."""
     for name, job in jobs.items():
         say(f"{await schedules.apply(gapless.client, name, job)} {name}: {job.url} at {job.cron!r} {job.time_zone}")
-    return len(jobs)
 
 
 def _say(line: str) -> None:
@@ -38,7 +42,8 @@ async def _main() -> int:
         settings = Settings.load()
         configure_logging(settings.log_level)
         forward_core_logs()
-        await apply_all(await Gapless.connect(settings, say=_say), _say)
+        jobs = declared(settings)
+        await apply_all(await Gapless.connect(settings, say=_say), jobs, _say)
     except ConfigurationError as error:
         _say(f"error: {error}")
         return 2

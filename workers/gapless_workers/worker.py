@@ -23,7 +23,7 @@ from gapless_workflows.link_audit import LinkAuditWorkflow
 
 log = structlog.get_logger()
 
-HEARTBEAT_THROTTLE = timedelta(milliseconds=100)
+HEARTBEAT_THROTTLE = timedelta(milliseconds=20)
 """The SDK's own throttle is up to 60 s, in which a killed worker would take the interaction's id with it."""
 RUNNER = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("gapless", "structlog")
@@ -39,9 +39,10 @@ class _Wares:
 def _wares(queue: str, interactions: ProviderActivities, audits: AuditActivities) -> _Wares:
     """Return what is served on a queue: its own part on ours, everything on a run's private one."""
     tasks = _Wares(
-        [InteractionWorkflow], [interactions.submit, interactions.poll, interactions.fetch, interactions.cancel]
-    )
-    links = _Wares([LinkAuditWorkflow], [audits.admit_agent, audits.crawl, audits.judge, audits.report])
+        [InteractionWorkflow],
+        [interactions.submit, interactions.poll, interactions.fetch, interactions.cancel, audits.admit_agent],
+    )  # admission needs the provider's settings, which only these workers may have
+    links = _Wares([LinkAuditWorkflow], [audits.crawl, audits.judge, audits.report])
     if queue == TaskQueue.INTERACTIONS:
         return tasks
     if queue == TaskQueue.LINKS:

@@ -2,13 +2,21 @@
 
 import asyncio
 
+from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ActivityError, ChildWorkflowError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ChildWorkflowError,
+    FailureError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
 
 from gapless.contract import attributes
 from gapless.contract.interaction import Interaction, InteractionRequest, Limits, Outcome, State
 from gapless.contract.link_audit import (
+    Admission,
     AgentReport,
     AuditOutcome,
     Crawled,
@@ -17,6 +25,7 @@ from gapless.contract.link_audit import (
     LinkAuditActivities,
     LinkAuditRequest,
     ReportRequest,
+    agent_run_id,
 )
 from gapless.contract.queues import TaskQueue
 from gapless.text import cell, clip
@@ -38,13 +47,14 @@ each page, a line `- [404] /target` for each broken link, and at the end `Total 
 """
 
 
-@workflow.defn(name="LinkAudit")
+@workflow.defn(name="LinkAudit", failure_exception_types=[ValidationError])
 class LinkAuditWorkflow(LinkAudit):
     """See `gapless.contract.link_audit.LinkAudit`."""
 
     @workflow.init
     def __init__(self, request: LinkAuditRequest) -> None:
         self._request = request
+        self._agent_run = agent_run_id(workflow.info().workflow_id)
         self._auditor = "waiting for a worker"
         self._agent = "not asked for" if request.agent is None else "waiting for admission"
 
@@ -54,7 +64,7 @@ class LinkAuditWorkflow(LinkAudit):
         self._index(State.RUNNING)
         try:
             outcome = await self._audit()
-        except (asyncio.CancelledError, ActivityError, ChildWorkflowError) as error:
+        except (asyncio.CancelledError, FailureError) as error:
             state = State.CANCELLED if is_cancelled_exception(error) else State.FAILED
             self._auditor = f"{state}; what was crawled is kept"
             self._show()
@@ -69,7 +79,7 @@ class LinkAuditWorkflow(LinkAudit):
         agent = asyncio.create_task(self._ask_agent())
         try:
             crawled = await self._crawl()
-        except (asyncio.CancelledError, ActivityError):
+        except (asyncio.CancelledError, FailureError):
             agent.cancel()
             await workflow.wait([agent])
             raise
@@ -79,12 +89,17 @@ class LinkAuditWorkflow(LinkAudit):
             LinkAuditActivities.report,
             ReportRequest(request=self._request, crawled=crawled, agent=report),
             summary="write the report",
-            **policies.SHORT,
+            schedule_to_close_timeout=policies.REPORT_LIMIT,
+            **policies.REPORT,
         )
 
     async def _crawl(self) -> Crawled:
         crawled = await workflow.execute_activity_method(
-            LinkAuditActivities.crawl, self._request, summary=clip(f"crawl {self._request.url}"), **policies.CRAWL
+            LinkAuditActivities.crawl,
+            self._request,
+            summary=clip(f"crawl {self._request.url}"),
+            schedule_to_close_timeout=policies.CRAWL_LIMIT,
+            **policies.CRAWL,
         )
         cut = "" if crawled.complete else f", incomplete: {crawled.incomplete_reason}"
         self._auditor = f"{crawled.pages} pages, {crawled.links} links, {crawled.broken} broken{cut}"
@@ -95,25 +110,34 @@ class LinkAuditWorkflow(LinkAudit):
         """Send the agent, where one is named and may be sent."""
         if self._request.agent is None:
             return None
-        admission = await workflow.execute_activity_method(
-            LinkAuditActivities.admit_agent, self._request, summary="may the agent be sent there?", **policies.SHORT
-        )
-        if admission.refusal is not None:
-            return self._no_agent(State.CANCELLED, admission.refusal)
-        self._agent = f"asked, see {self._child_id()}"
-        self._show()
         try:
+            admission = await self._admit()
+            if admission.refusal is not None:
+                return self._no_agent(State.CANCELLED, admission.refusal)
+            self._agent = f"asked, see {self._agent_run}"
+            self._show()
             outcome = await self._interact(self._request.agent)
+        except ActivityError as error:
+            return self._without_agent("not asked, since nobody said whether it may be sent there", error)
+        except WorkflowAlreadyStartedError as error:
+            return self._without_agent(f"not asked, since there is a run {self._agent_run} that has not ended", error)
         except ChildWorkflowError as error:
-            if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
-                raise
-            return self._no_agent(State.FAILED, f"its run {self._child_id()} ended without an outcome: {error.cause}")
+            return self._without_agent(f"its run {self._agent_run} ended without an outcome", error)
         self._agent = str(outcome.state)
         self._show()
         return outcome
 
+    async def _admit(self) -> Admission:
+        return await workflow.execute_activity_method(
+            LinkAuditActivities.admit_agent,
+            self._request,
+            summary="may the agent be sent there?",
+            task_queue=_agents_queue(),
+            schedule_to_close_timeout=policies.ADMIT_LIMIT,
+            **policies.ADMIT,
+        )
+
     async def _interact(self, agent: str) -> Outcome:
-        own = workflow.info().task_queue
         job = workflow.info().typed_search_attributes.get(attributes.JOB)
         return await workflow.execute_child_workflow(
             Interaction.run,
@@ -122,10 +146,12 @@ class LinkAuditWorkflow(LinkAudit):
                 agent=agent,
                 input=PROMPT.format(url=self._request.url),
                 environment="remote",
-                limits=Limits(deadline=policies.AGENT_DEADLINE),
+                limits=Limits(deadline=policies.AGENT_DEADLINE, held=policies.AGENT_HELD),
             ),
-            id=self._child_id(),
-            task_queue=TaskQueue.INTERACTIONS if own == TaskQueue.LINKS else own,
+            id=self._agent_run,
+            task_queue=_agents_queue(),
+            execution_timeout=policies.AGENT_LIMIT,
+            cancellation_type=workflow.ChildWorkflowCancellationType.TRY_CANCEL,  # stopping may take for ever
             search_attributes=TypedSearchAttributes([SearchAttributePair(attributes.JOB, job)] if job else []),
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,  # so that it stops the provider's run
             static_summary=clip(f"{agent} audits {self._request.url}"),
@@ -136,16 +162,26 @@ class LinkAuditWorkflow(LinkAudit):
         if outcome.result is None or outcome.state is not State.SUCCEEDED:
             said = outcome.failure.message if outcome.failure else f"it ended as {outcome.state}"
             return self._no_agent(outcome.state, said, outcome)
-        report = await workflow.execute_activity_method(
-            LinkAuditActivities.judge,
-            Judgement(request=self._request, crawled=crawled, outcome=outcome),
-            summary="fetch again what the agent calls broken",
-            **policies.JUDGE,
-        )
+        try:
+            report = await workflow.execute_activity_method(
+                LinkAuditActivities.judge,
+                Judgement(request=self._request, crawled=crawled, outcome=outcome),
+                summary="fetch again what the agent calls broken",
+                schedule_to_close_timeout=policies.JUDGE_LIMIT,
+                **policies.JUDGE,
+            )
+        except ActivityError as error:
+            return self._without_agent("its report could not be judged", error, outcome)
         if report.verdict is not None:
             v = report.verdict
             self._agent = f"{v.confirmed} confirmed, {v.false_alarms} false alarms, {v.missed} missed"
         return report
+
+    def _without_agent(self, what: str, error: FailureError, outcome: Outcome | None = None) -> AgentReport:
+        """Go on after a failure in the agent's part; only the audit's own cancellation is passed on."""
+        if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
+            raise error
+        return self._no_agent(State.FAILED, f"{what}: {error.cause or error}", outcome)
 
     def _no_agent(self, state: State, note: str, outcome: Outcome | None = None) -> AgentReport:
         self._agent = note
@@ -154,11 +190,9 @@ class LinkAuditWorkflow(LinkAudit):
             state=state,
             interaction_id=outcome.interaction_id if outcome else None,
             submissions=outcome.submissions if outcome else 0,
+            usage=outcome.result.usage if outcome and outcome.result else None,
             note=note[:1000],
         )
-
-    def _child_id(self) -> str:
-        return f"{workflow.info().workflow_id}-agent"
 
     def _show(self) -> None:
         rows = [("Site", self._request.url), ("Auditor", self._auditor), ("Agent", self._agent)]
@@ -171,3 +205,9 @@ class LinkAuditWorkflow(LinkAudit):
             updates.append(attributes.PROVIDER.value_set(self._request.provider))
             updates.append(attributes.MODEL.value_set(self._request.agent))
         workflow.upsert_search_attributes(updates)
+
+
+def _agents_queue() -> str:
+    """Return the queue on which the provider's key is: a run on a private queue keeps everything there."""
+    own = workflow.info().task_queue
+    return TaskQueue.INTERACTIONS if own == TaskQueue.LINKS else own

@@ -58,24 +58,40 @@ CANCEL: Policy = {
 CANCEL_LIMIT = timedelta(minutes=5)
 """Best effort and bounded: a provider that does not answer must not keep a cancelled run open."""
 
+CRAWL_LIMIT = timedelta(hours=11)
+"""For all attempts together; with what follows it stays below the 12 hours that a scheduled audit has by default."""
+JUDGE_LIMIT = timedelta(minutes=30)
+REPORT_LIMIT = timedelta(minutes=25)
+
 CRAWL: Policy = {
-    "start_to_close_timeout": timedelta(hours=12),
+    "start_to_close_timeout": CRAWL_LIMIT,
     "heartbeat_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=50),
     "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 }
 
-SHORT: Policy = {
-    "start_to_close_timeout": timedelta(minutes=2),
-    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),
-}
-"""For what is quick and can be repeated: admission, the report."""
+_PATIENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
+"""No limit on attempts: workers that are replaced must not use them up."""
 
 JUDGE: Policy = {
-    "start_to_close_timeout": timedelta(hours=1),
+    "start_to_close_timeout": JUDGE_LIMIT,
     "heartbeat_timeout": timedelta(seconds=10),
-    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),
+    "retry_policy": _PATIENT,
 }
 
+REPORT: Policy = {
+    "start_to_close_timeout": timedelta(minutes=10),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": _PATIENT,
+}
+
+ADMIT: Policy = {"start_to_close_timeout": timedelta(minutes=2), "retry_policy": _PATIENT}
+ADMIT_LIMIT = timedelta(minutes=30)
+"""For all attempts together, and for a worker that asks agents to turn up."""
+
 AGENT_DEADLINE = timedelta(hours=2)
-"""How long an audit waits for its agent, all in all."""
+"""How long an agent may take."""
+AGENT_HELD = timedelta(hours=1)
+"""How long an agent's run is held for a person, while the audit waits."""
+AGENT_LIMIT = AGENT_DEADLINE + AGENT_HELD + FETCH_LIMIT + CANCEL_LIMIT + timedelta(minutes=10)
+"""For the agent's run as a whole: longer than it takes by its own limits, for when nobody works on it at all."""

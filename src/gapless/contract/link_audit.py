@@ -129,6 +129,11 @@ class ReportRequest(Model):
     agent: AgentReport | None
 
 
+def agent_run_id(audit_id: str) -> str:
+    """Return the id of the run of an audit's agent; no audit is named like that by its site."""
+    return f"agent-{audit_id}"
+
+
 class LinkAuditActivities(ABC):
     """What an audit does in the world."""
 

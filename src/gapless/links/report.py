@@ -141,9 +141,9 @@ def _is_fragment(found: Finding) -> bool:
 
 
 def _examples(crawl: Crawl, group: Sequence[Finding]) -> str:
-    pages = [escape.url(found.page, crawl.scope.site) for found in group]
-    more = f" and {len(pages) - EXAMPLES} more pages" if len(pages) > EXAMPLES else ""
-    return ", ".join(pages[:EXAMPLES]) + more
+    pages = [escape.url(found.page, crawl.scope.site) for found in group[:EXAMPLES]]
+    more = f" and {len(group) - EXAMPLES} more pages" if len(group) > EXAMPLES else ""
+    return ", ".join(pages) + more
 
 
 def _counted(findings: Iterable[Finding]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from gapless.links.record import Hop, Link, Record
 
 VERSION = 1
-SMALLEST = 8
+SMALLEST = 4
 SHARE = 0.02
 SECONDS = 1.0
 

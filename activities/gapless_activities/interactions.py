@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -34,7 +35,7 @@ from gapless.errors import (
     SubmissionRejected,
     Unavailable,
 )
-from gapless.providers.base import Observation, Provider, open_provider
+from gapless.providers.base import Observation, Provider, known, open_provider
 from gapless_activities.beats import beating, beating_shielded
 
 MAX_TEXT = 8 * 1024
@@ -92,6 +93,12 @@ class ProviderActivities(InteractionActivities):
         """Close the providers' connections."""
         for provider in self._providers.values():
             await provider.aclose()
+
+    async def open_configured(self) -> None:
+        """Open what this worker has a key for ahead of its first task: an SDK takes a second to load."""
+        for name in known():
+            with suppress(ConfigurationError):
+                await self.provider(name)
 
     async def provider(self, name: str) -> Provider:
         """Return the provider of this name, opened once.

@@ -3,12 +3,12 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from temporalio.service import RPCError
 
-from gapless.client import Gapless, Run
+from gapless.client import Gapless, Run, RunNotFound
 from gapless.config import Settings, child_environment
 from gapless.contract.link_audit import AuditOutcome, LinkAuditRequest, agent_run_id
 from gapless.errors import GaplessError
@@ -59,6 +59,7 @@ async def _watch(gapless: Gapless, run: Run[AuditOutcome], emulator: Emulator) -
     news = asyncio.create_task(_news(gapless, run))
     try:
         async with _worker(emulator.url) as first:
+            await _accepted(gapless, run)  # a kill during the agent's POST would be held, and want a person
             pages = await _crawled(run, KILL_AT)
             first.kill()
             await first.wait()
@@ -70,6 +71,17 @@ async def _watch(gapless: Gapless, run: Run[AuditOutcome], emulator: Emulator) -
     finally:
         news.cancel()
         result.cancel()
+
+
+async def _accepted(gapless: Gapless, run: Run[AuditOutcome]) -> None:
+    """Wait until the provider has taken the agent's task, or the audit is over."""
+    started = (await run.status()).started
+    while not (await run.status()).closed:
+        with suppress(RunNotFound):
+            agent = await (await gapless.run(agent_run_id(run.id))).status()
+            if agent.interaction_id and agent.started >= started:
+                return
+        await asyncio.sleep(0.02)
 
 
 async def _crawled(run: Run[AuditOutcome], pages: int) -> int:

@@ -64,6 +64,7 @@ async def worker(
     audits = AuditActivities(settings, store)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
+        opening = asyncio.create_task(interactions.open_configured())
         wares = {queue: _wares(queue, interactions, audits) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:
@@ -73,6 +74,7 @@ async def worker(
             yield
         finally:
             log.info("worker.stopping", queues=list(queues))
+            await asyncio.wait({opening})
             await asyncio.gather(*(each.shutdown() for each in workers))  # at once: none takes work while others drain
     log.info("worker.stopped", queues=list(queues))
 

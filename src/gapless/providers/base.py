@@ -108,10 +108,15 @@ class Provider(Protocol):
         ...
 
 
+def known() -> list[str]:
+    """Return the names of the providers."""
+    return sorted(_ADAPTERS)
+
+
 def check_known(name: str) -> None:
     """Raise ConfigurationError unless there is a provider of this name."""
     if name not in _ADAPTERS:
-        raise ConfigurationError(f"unknown provider {name!r}; known: {', '.join(sorted(_ADAPTERS))}")
+        raise ConfigurationError(f"unknown provider {name!r}; known: {', '.join(known())}")
 
 
 def open_provider(name: str, settings: Settings) -> Provider:

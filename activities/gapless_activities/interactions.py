@@ -42,6 +42,8 @@ MAX_TEXT = 8 * 1024
 """Characters of the answer that go into history; a longer one is in the artifact store."""
 STALLED = 6.0
 """Seconds without a beat, short of the heartbeat timeout, after which nothing is sent any more."""
+ANSWER_TO_BEAT = 1.0
+"""Seconds in which the server says of a heartbeat that it came too late."""
 MAX_RETRY_AFTER = 600.0
 LAST_LOOK = 2.0
 """Seconds before the deadline."""
@@ -57,15 +59,17 @@ class _SubmitBeat:
     def __init__(self) -> None:
         self.details: dict[str, Any] = {"posting": True}
         self._last = monotonic()
+        self._longest_gap = 0.0
 
     def __call__(self) -> None:
         activity.heartbeat(self.details)
+        self._longest_gap = max(self._longest_gap, monotonic() - self._last)
         self._last = monotonic()
 
     @property
-    def age(self) -> float:
-        """Seconds since the last beat; more than an interval when the whole process stood still."""
-        return monotonic() - self._last
+    def stalled(self) -> bool:
+        """Whether the whole process once stood still for so long that the server may have given this attempt up."""
+        return max(self._longest_gap, monotonic() - self._last) > STALLED
 
 
 class Seen(BaseModel):
@@ -124,19 +128,21 @@ class ProviderActivities(InteractionActivities):
 
     async def _post(self, request: InteractionRequest, beat: "_SubmitBeat") -> Submission:
         provider = await self.provider(request.provider)
-        if activity.is_cancelled() or beat.age > STALLED:  # not wanted any more, or given up by the server by now
+        if activity.is_cancelled() or beat.stalled:  # not wanted any more, or given up by the server by now
             raise SubmissionRefused("cancelled, or this worker stood still for too long, before anything was sent")
         observation = await provider.submit(request)
         beat.details["interaction_id"] = observation.interaction_id
         beat()
         log.info("interaction.accepted", interaction_id=observation.interaction_id, status=observation.raw)
-        await self._stop_orphan(provider, request, observation.interaction_id)
+        if beat.stalled:
+            await self._stop_orphan(provider, request, observation.interaction_id)
         return Submission(
             interaction_id=observation.interaction_id, snapshot=await self._first_snapshot(provider, observation)
         )
 
     async def _stop_orphan(self, provider: Provider, request: InteractionRequest, interaction_id: str) -> None:
         """Deal with an id that came too late: the server gave this attempt up, so the run does not wait for it."""
+        await asyncio.sleep(ANSWER_TO_BEAT)
         details = activity.cancellation_details()
         if details is None or not (details.not_found or details.timed_out):
             return

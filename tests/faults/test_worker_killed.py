@@ -1,13 +1,14 @@
 """A worker that is killed with SIGKILL, wherever it stands: the run ends right, and nothing is created twice."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 
 import pytest
 
 from conftest import AGENT, WorkerProcess, until
 from faults.runs import audit, beat, pending, request, state
-from gapless import Gapless, InteractionRequest, Resolution, State
+from gapless import Gapless, InteractionRequest, OnLostSubmission, Outcome, Resolution, Run, State
 from gapless.testing.emulator import Emulator
 from unit.links.httpsite import Site
 
@@ -64,6 +65,30 @@ async def test_between_the_post_and_its_record(
     assert outcome.interaction_id == interaction_id
     assert (outcome.submissions, outcome.lost_submissions) == (1, [])
     assert emulator.stats()["requests"]["create"] == emulator.stats()["created"] == 1
+
+
+async def test_a_worker_that_stood_still_stops_what_it_created(
+    gapless: Gapless, emulator: Emulator, queue: str, start_worker: StartWorker
+) -> None:
+    """A submission that was given up, sent again as the request allows, and answered after all, is stopped."""
+    emulator.inject("slow", seconds=3)
+    frozen = start_worker(submit_timeout=60.0)
+    wanted = request(run_seconds="20").model_copy(update={"on_lost_submission": OnLostSubmission.RESUBMIT})
+    run = await gapless.start(wanted, id=queue, queue=queue)
+    await until(lambda: emulator.stats()["created"] == 1)
+    frozen.process.send_signal(signal.SIGSTOP)
+    await until(lambda: _given_up(run))
+    frozen.process.send_signal(signal.SIGCONT)
+    await until(lambda: frozen.says("interaction.orphan"))
+    await until(lambda: emulator.stats()["cancel_requests"] == 1)
+    outcome = await run.result()
+    assert outcome.state is State.SUCCEEDED, outcome
+    assert outcome.interaction_id == emulator.stats()["interactions"][1]
+    assert len(outcome.lost_submissions) == 1
+
+
+async def _given_up(run: Run[Outcome]) -> bool:
+    return await pending(run, "submit") is None
 
 
 async def test_while_held(gapless: Gapless, emulator: Emulator, queue: str, start_worker: StartWorker) -> None:

@@ -6,6 +6,7 @@ reused pid, a zombie and a restart of the machine cannot be mistaken for a runni
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -37,6 +38,7 @@ _DYNAMIC_CONFIG = (
 # The shell makes the server a child of init, so that no zombie stays with us, and writes down its pid.
 _DETACH = 'log=$1 pid=$2; shift 2; "$@" >>"$log" 2>&1 </dev/null & echo $! >"$pid"'
 _POLL = 0.02
+_PORTS = (16_000, 32_000)
 PATIENCE = 15.0
 """How long the server may take to end by itself, in seconds; about two are usual."""
 
@@ -237,9 +239,13 @@ def _free(port: int) -> bool:
 
 
 def _any_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a free port from below those that systems give to outgoing connections.
+
+    Among those, a client that tries to reconnect to a stopped server could take the server's port itself.
+    """
+    while True:
+        if _free(port := random.randrange(*_PORTS)):
+            return port
 
 
 def _accepts(port: int) -> bool:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from gapless import devserver
 from gapless.config import Settings
+from gapless.devserver import process
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +67,7 @@ def kill() -> Callable[[Settings], None]:
 def _off_the_usual_ports(settings: Settings) -> None:
     files = devserver.Files.of(settings)
     files.root.mkdir(parents=True, exist_ok=True)
-    files.state.write_text(json.dumps({"grpc": _free_port(), "ui": _free_port()}))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    files.state.write_text(json.dumps({"grpc": process._any_port(), "ui": process._any_port()}))
 
 
 def _kill(settings: Settings) -> None:

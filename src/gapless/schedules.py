@@ -182,12 +182,12 @@ async def listed(client: Client) -> list[Scheduled]:
 
 
 async def trigger(client: Client, name: str) -> None:
-    """Run the job now, besides its times.
+    """Run the job now, besides its times, and beside a run that is going on.
 
     Raises:
         JobNotFound: no such schedule.
     """
-    await _on_existing(name, client.get_schedule_handle(PREFIX + name).trigger())
+    await _on_existing(name, client.get_schedule_handle(PREFIX + name).trigger(overlap=ScheduleOverlapPolicy.ALLOW_ALL))
 
 
 async def remove(client: Client, name: str) -> None:

@@ -230,6 +230,7 @@ def _section(title: str, group: Sequence[Judged], site: str) -> Iterator[str]:
         yield f"### {title}: {len(group)}"
         for judged in group[:LISTED]:
             where = f", on {escape.url(judged.page, site)}" if judged.page else ""
-            yield f"- [{judged.reason.replace('_', ' ')}] {escape.url(judged.target, site)}{where}"
+            reason = judged.reason.removeprefix("http_").replace("_", " ")
+            yield f"- [{reason}] {escape.url(judged.target, site)}{where}"
         if len(group) > LISTED:
             yield f"… {len(group) - LISTED} more, all in report.json"

@@ -106,5 +106,5 @@ async def test_the_verdict_can_be_read_and_does_no_harm(audit: Audit) -> None:
     text = verdict_markdown(verdict, site=site)
     assert not set(text) & set("\x1b\u202e`|<@")
     assert "1 confirmed, 1 false alarm, 2 missed: precision 0.50, recall 0.33" in text
-    assert "- [http 404] /lost, on /a" in text
+    assert "- [404] /lost, on /a" in text
     assert json.loads(json.dumps(verdict.to_dict()))["recall"] == 1 / 3

@@ -16,7 +16,7 @@ demo: .venv/.installed ## Audit a real documentation site, with an agent beside 
 	@$(ISOLATED) $(BIN)/python -m gapless_cli.demo
 
 test: .venv/.installed ## Run the tests on a Temporal server of their own
-	@$(ISOLATED) $(BIN)/python -m pytest --numprocesses 4 $(ARGS)
+	@$(ISOLATED) $(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 check: .venv/.installed ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

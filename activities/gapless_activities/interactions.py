@@ -45,6 +45,7 @@ STALLED = 6.0
 ANSWER_TO_BEAT = 1.0
 """Seconds in which the server says of a heartbeat that it came too late."""
 MAX_RETRY_AFTER = 600.0
+"""Seconds for which a provider can put a look off; it may be free again before it said."""
 LAST_LOOK = 2.0
 """Seconds before the deadline."""
 SECONDS_PER_SECOND_WAITED = 0.2

@@ -19,12 +19,10 @@ class Capabilities:
 
     `remote`: it runs outside this machine, so it cannot and must not be sent to private sites.
     `visibility_grace`: for so long after an accept, "not found" means not visible yet.
-    `effective_cancel`: a confirmed cancel really stops the work.
     """
 
     remote: bool
     visibility_grace: timedelta
-    effective_cancel: bool
 
 
 @dataclass(frozen=True, slots=True)

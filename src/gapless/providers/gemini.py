@@ -101,7 +101,6 @@ class GeminiProvider:
         return Capabilities(
             remote=not _is_loopback(self._base_url),
             visibility_grace=timedelta(seconds=90),
-            effective_cancel=False,
         )
 
     async def submit(self, request: InteractionRequest) -> Observation:

@@ -1,17 +1,18 @@
 """Gemini's Interactions API through google-genai 3.4.
 
-The API has neither an idempotency key nor a list, and the SDK sends `create` again by itself on 408, 409,
-429 and 5xx: so retries are off, and every failure is sorted by whether the task may have been taken. Facts
-about the SDK were measured with 3.4.0; about the API they are from Google's documentation
-(ai.google.dev/gemini-api/docs).
+The API has neither an idempotency key nor a list, so a create is one POST, and every failure is sorted by
+whether the task may have been taken. The SDK says what a request looks like, checks what is submitted and has
+the connections; it does not get to build each request and to parse each answer, which takes it 4 to 9 ms of
+CPU, mostly for working out its own types anew (`bench/polls.py`). Facts about the SDK were measured with 3.4.0;
+about the API they are from Google's documentation (ai.google.dev/gemini-api/docs).
 """
 
 import asyncio
 import ipaddress
 import json
 import warnings
-from collections.abc import AsyncIterator
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from time import time
@@ -24,6 +25,9 @@ from google import genai
 from google.genai import _interactions as sdk  # the SDK's stable name, in spite of the underscore
 from google.genai import errors as classic
 from google.genai import types
+from google.genai.interactions import CreateAgentInteraction, CreateModelInteraction
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from gapless.config import Settings
 from gapless.contract.interaction import INTERACTION_ID, InteractionRequest, State, Usage
@@ -55,12 +59,21 @@ _NOT_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
     httpx2.PoolTimeout,
+    httpx2.ProxyError,
     httpx2.UnsupportedProtocol,
     httpx2.LocalProtocolError,
 )
-# OverflowError: the SDK's own reading of `Retry-After: inf`
+# OverflowError: the SDK's own reading of `Retry-After: inf`, where it still sends by itself
 _FAILED = (sdk.GeminiNextGenAPIClientError, ValueError, TypeError, OverflowError, httpx2.HTTPError, TimeoutError)
 _MAY_BE_TAKEN = frozenset({408, 409, 499})
+_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_LONG = 64 * 1024
+"""Bytes of an answer of which the start is looked at first."""
+_START = 4 * 1024
+_CONNECT = 10.0
+"""Seconds for a connection: sooner over than the call, so that it is known that nothing was sent."""
+_ANY = "any-interaction-id"
+"""The id with which the SDK is asked for a request."""
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 _MAX_FILES = 1_000
 _DAY = 86_400.0
@@ -79,19 +92,11 @@ class GeminiProvider:
             raise ConfigurationError("no key for Gemini: set GEMINI_API_KEY; any text will do for `gapless emulator`")
         self._key = settings.gemini_api_key.get_secret_value()
         self._base_url = settings.gemini_base_url or _DEFAULT_URL
-        self._submit_timeout, self._read_timeout = settings.submit_timeout, settings.read_timeout
-        self._submitter = self._client(settings.submit_timeout)
-        self._reader = self._client(settings.read_timeout)
-
-    def _client(self, timeout: float) -> genai.Client:
-        options = types.HttpOptions(
-            base_url=self._base_url,
-            timeout=int(timeout * 1000),
-            retry_options=types.HttpRetryOptions(attempts=1),
-            # A redirect is no answer to a POST: what it leads to says nothing about the task.
-            async_client_args={"event_hooks": {"request": [_note_request]}, "follow_redirects": False},
-        )
-        return genai.Client(api_key=self._key, vertexai=False, http_options=options)
+        self._submitter = _Client(self._key, self._base_url, settings.submit_timeout)
+        self._reader = _Client(self._key, self._base_url, settings.read_timeout)
+        self._create = self._submitter.pattern(lambda calls: calls.create(model="any", input="any", background=True))
+        self._get = self._reader.pattern(lambda calls: calls.get(_ANY))
+        self._cancel = self._reader.pattern(lambda calls: calls.cancel(_ANY))
 
     def capabilities(self) -> Capabilities:
         """Say what this provider does differently from others.
@@ -103,22 +108,22 @@ class GeminiProvider:
             visibility_grace=timedelta(seconds=90),
         )
 
-    async def submit(self, request: InteractionRequest) -> Observation:
+    async def submit(self, request: InteractionRequest, *, max_tokens: int | None = None) -> Observation:
         """Create a background interaction in one request; see `Provider.submit`."""
-        sent: list[str] = []
-        _REQUESTS.set(sent)
         try:
-            async with asyncio.timeout(self._submit_timeout):  # the SDK's own bounds each read, not the whole
-                answer = await self._submitter.aio.interactions.create(**_body(request))
+            content = _serialised(_body(request) | _limited(request, max_tokens))
+        except (ValueError, TypeError) as error:  # the SDK's models find fault with the request
+            raise SubmissionRejected(self._message(error)) from None
+        try:
+            answer = await self._submitter.send(self._create.request(content=content))
         except _FAILED as error:
-            self._raise_for_submit(error, sent=bool(sent))
+            self._raise_for_submit(error)
         return _observation(answer, SubmissionUnknown)
 
     async def poll(self, interaction_id: str) -> Observation:
         """GET the interaction once; see `Provider.poll`."""
         try:
-            async with asyncio.timeout(self._read_timeout):
-                answer = await self._reader.aio.interactions.get(interaction_id)
+            answer = await self._reader.send(self._get.request(interaction_id))
         except _FAILED as error:
             self._raise_for_read(error)
         return _observation(answer, Unavailable, interaction_id)
@@ -130,17 +135,15 @@ class GeminiProvider:
         so only the GET is believed.
         """
         try:
-            async with asyncio.timeout(self._read_timeout):
-                await self._reader.aio.interactions.cancel(interaction_id)
+            await self._reader.send(self._cancel.request(interaction_id))
         except _FAILED as error:
-            status = getattr(error, "status_code", None)
-            if status not in {400, 404, 409}:
+            if _status(error) not in {400, 404, 409}:
                 self._raise_for_read(error)
         return await self.poll(interaction_id)
 
     def read(self, document: bytes) -> Content:
         """Join the text of every model output; `output_text` loses what stands before a tool step."""
-        body = json.loads(document)
+        body = _parsed(document)
         parts = [
             part["text"]
             for step in _dicts(body.get("steps"))
@@ -178,7 +181,7 @@ class GeminiProvider:
                     environment=environment_id, path="", recursive=True, page_token=token
                 )
             except _FAILED as error:
-                if getattr(error, "status_code", None) in {403, 404}:
+                if _status(error) in {403, 404}:
                     problems.append("the environment's files cannot be listed any more")
                     return found
                 self._raise_for_read(error)
@@ -204,28 +207,26 @@ class GeminiProvider:
     def _environments(self) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "experimental", once per process
-            return self._reader.aio.environments
+            return self._reader.sdk.aio.environments
 
     async def aclose(self) -> None:
         """Close both clients."""
-        await self._submitter.aio.aclose()
-        await self._reader.aio.aclose()
+        await self._submitter.sdk.aio.aclose()
+        await self._reader.sdk.aio.aclose()
 
-    def _raise_for_submit(self, error: Exception, *, sent: bool) -> NoReturn:
+    def _raise_for_submit(self, error: Exception) -> NoReturn:
         """Sort a failed create by whether the task may have been taken."""
-        status, message = getattr(error, "status_code", None), self._message(error)
-        if isinstance(error.__cause__, _NOT_SENT) or isinstance(error, _NOT_SENT):
+        status, message = _status(error), self._message(error)
+        if isinstance(error, _NOT_SENT):
             raise SubmissionRefused(f"no connection: {message}") from None
         if status == 429:
             raise SubmissionRefused(message, retry_after=_retry_after(error), status=status) from None
         if status is not None and 400 <= status < 500 and status not in _MAY_BE_TAKEN:
             raise SubmissionRejected(message, status=status) from None
-        if not sent:  # the SDK itself found fault with the request
-            raise SubmissionRejected(message) from None
         raise SubmissionUnknown(message, status=status) from None
 
     def _raise_for_read(self, error: Exception) -> NoReturn:
-        status, message = getattr(error, "status_code", None), self._message(error)
+        status, message = _status(error), self._message(error)
         if status in {404, 410}:
             raise InteractionNotFound(message, status=status) from None
         if status in {400, 401, 402, 403}:
@@ -234,17 +235,95 @@ class GeminiProvider:
 
     def _message(self, error: Exception) -> str:
         """Return the error in one bounded line, without the key."""
-        said = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else "")
+        said = str(error) or ("no answer in time" if isinstance(error, TimeoutError | httpx2.TimeoutException) else "")
         text = " ".join(_utf8(f"{type(error).__name__}: {said}").replace(self._key, "***").split())
         return text[:500]
 
 
-_REQUESTS: ContextVar[list[str]] = ContextVar("_REQUESTS")
-"""The requests that left for the wire in this context: what tells a refusal by the SDK from a lost answer."""
+class _Client:
+    """The SDK's client, with which requests of the SDK's making are sent once and answers are left as they are.
+
+    Its asynchronous side has the connections, with the SDK's handling of certificates, proxies and event loops.
+    Its synchronous side leads nowhere: there it is asked what it would send.
+
+    Raises:
+        ConfigurationError: the environment chose another HTTP library for the SDK.
+    """
+
+    def __init__(self, key: str, base_url: str, timeout: float) -> None:
+        self._timeout = timeout
+        self._made: list[httpx2.Request] = []
+        options = types.HttpOptions(
+            base_url=base_url,
+            timeout=int(timeout * 1000),
+            retry_options=types.HttpRetryOptions(attempts=1),
+            client_args={"transport": httpx2.MockTransport(self._keep)},
+            # A redirect is no answer to a POST: what it leads to says nothing about the task.
+            async_client_args={"follow_redirects": False},
+        )
+        self.sdk = genai.Client(api_key=key, vertexai=False, http_options=options)
+        http: Any = self.sdk.aio.interactions.sdk_configuration.async_client
+        if not isinstance(http, httpx2.AsyncClient):
+            raise ConfigurationError("the Gemini adapter needs httpx2: unset GOOGLE_GENAI_HTTP_CLIENT")
+        self._http = http
+
+    def _keep(self, request: httpx2.Request) -> httpx2.Response:
+        self._made.append(request)
+        return httpx2.Response(200, json={})
+
+    def pattern(self, call: Callable[[Any], object]) -> "_Pattern":
+        """Return the one request that a call of the SDK makes, without sending it."""
+        self._made.clear()
+        call(self.sdk.interactions.with_raw_response)
+        [request] = self._made
+        return _Pattern(request, min(_CONNECT, self._timeout / 2))
+
+    async def send(self, request: httpx2.Request) -> bytes:
+        """Send a request, once, and return the body of a good answer.
+
+        Raises:
+            httpx2.HTTPError, TimeoutError, ValueError: no answer, a bad status, or an endless body.
+        """
+        async with asyncio.timeout(self._timeout):  # HTTP's own timeouts bound each step, not the whole
+            response = await self._http.send(request, stream=True)
+            async with aclosing(response):
+                body = await _read(response)
+        if not response.is_success:
+            said = f"{response.status_code} {body[:_START].decode(errors='replace')}"
+            raise httpx2.HTTPStatusError(said, request=request, response=response)
+        return body
 
 
-async def _note_request(request: httpx2.Request) -> None:
-    _REQUESTS.get([]).append(request.method)
+class _Pattern:
+    """A request as the SDK makes it, to be filled in with an id or a body."""
+
+    def __init__(self, request: httpx2.Request, connect: float) -> None:
+        self._method, self._url = request.method, str(request.url)
+        timeouts = {**request.extensions.get("timeout", {}), "connect": connect, "pool": connect}
+        self._extensions = {**request.extensions, "timeout": timeouts}
+        self._headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
+
+    def request(self, interaction_id: str = "", content: bytes | None = None) -> httpx2.Request:
+        """Return a new request."""
+        url = self._url.replace(_ANY, interaction_id)
+        return httpx2.Request(
+            self._method, url, headers=self._headers, content=content, extensions=dict(self._extensions)
+        )
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    """Read a body to its end, decompressed.
+
+    Raises:
+        ValueError: it is far too long.
+    """
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > _MAX_ANSWER_BYTES:
+            raise ValueError(f"the answer is over {_MAX_ANSWER_BYTES} bytes")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _body(request: InteractionRequest) -> dict[str, Any]:
@@ -264,32 +343,121 @@ def _body(request: InteractionRequest) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _observation(answer: Any, malformed: type[Exception], expected_id: str | None = None) -> Observation:
-    """Check what the SDK lets through: any 200 with JSON counts as an interaction for it."""
-    interaction_id, raw = getattr(answer, "id", None), getattr(answer, "status", None)
-    if not isinstance(interaction_id, str) or not INTERACTION_ID.fullmatch(interaction_id):
+def _limited(request: InteractionRequest, max_tokens: int | None) -> dict[str, Any]:
+    """Return the arguments that make Google keep a limit itself: for agents best effort, without cached tokens.
+
+    A model's limit bounds what it writes. Deep Research and agents of other kinds take none.
+    """
+    if max_tokens is None:
+        return {}
+    if request.model is not None:
+        return {"generation_config": {"max_output_tokens": max_tokens}}
+    config = request.agent_config or {"type": "dynamic" if "deep-research" in request.target else "antigravity"}
+    if config.get("type") != "antigravity":
+        return {}
+    return {"agent_config": {**config, "max_total_tokens": max_tokens}}
+
+
+def _serialised(fields: dict[str, Any]) -> bytes:
+    """Check a create's arguments by the SDK's model, and write them as the SDK does.
+
+    Raises:
+        ValueError, TypeError: they do not fit.
+    """
+    model = CreateAgentInteraction if "agent" in fields else CreateModelInteraction
+    return json.dumps(model(**fields).model_dump(mode="json", by_alias=True), separators=(",", ":")).encode()
+
+
+class _Glance(BaseModel):
+    """What a look at an interaction needs; the rest is checked to be JSON, and nothing is made of it."""
+
+    id: Any = None
+    status: Any = None
+    usage: Any = None
+
+
+def _observation(answer: bytes, malformed: type[Exception], expected_id: str | None = None) -> Observation:
+    """Believe an answer that has an id and a status, whatever else is in it.
+
+    The document is the answer as it came: what nobody here knows or can write again is kept all the same.
+    """
+    try:
+        glance = _early(answer) or _glance(answer)
+    except ValueError:
+        raise malformed("the answer was 200 without JSON") from None
+    if not isinstance(glance.id, str) or not INTERACTION_ID.fullmatch(glance.id):
         raise malformed("the answer was 200 without a usable interaction id")
-    if not isinstance(raw, str) or not raw:
+    if not isinstance(glance.status, str) or not glance.status:
         raise malformed("the answer was 200 without a status")
-    if expected_id is not None and interaction_id != expected_id:
+    if expected_id is not None and glance.id != expected_id:
         raise malformed("the answer was 200 about another interaction")
-    body = _document(answer) | {"id": interaction_id, "status": raw}
     return Observation(
-        interaction_id=interaction_id,
-        state=STATES.get(raw, State.UNKNOWN),
-        raw=_utf8(raw)[:64],
-        usage=_usage(body.get("usage")),
-        document=json.dumps(body, sort_keys=True).encode(),
+        interaction_id=glance.id,
+        state=STATES.get(glance.status, State.UNKNOWN),
+        raw=_utf8(glance.status)[:64],
+        usage=_usage(glance.usage),
+        document=answer,
     )
 
 
-def _document(answer: Any) -> dict[str, Any]:
-    """Return the answer as JSON values; id and status are known, so nothing odd in the rest may lose them."""
+def _early(answer: bytes) -> _Glance | None:
+    """Return what a long answer starts with, if that says that the run goes on: then the rest is not looked at.
+
+    It is here that a poll of megabytes is saved its parsing, which would hold up the event loop; a thread would
+    not help, since a JSON parser does not let go of the interpreter.
+    """
+    if len(answer) <= _LONG:
+        return None
     try:
-        body = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
-    except (ValueError, TypeError):  # pydantic's serialisation error is a ValueError
-        return {}
+        start = from_json(answer[:_START], allow_partial=True)
+    except ValueError:
+        return None
+    status = start.get("status") if isinstance(start, dict) else None
+    if not isinstance(status, str) or "id" not in start or STATES.get(status, State.UNKNOWN).settled:
+        return None
+    return _Glance(id=start["id"], status=status)
+
+
+def _glance(answer: bytes) -> _Glance:
+    """Take id, status and usage out of an answer.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return _Glance.model_validate_json(answer)
+    except ValidationError:
+        return _Glance.model_validate(_lenient(answer))
+
+
+def _parsed(document: bytes) -> dict[str, Any]:
+    """Return an observation's document as JSON values."""
+    try:
+        body = from_json(document)
+    except ValueError:
+        return _lenient(document)
     return body if isinstance(body, dict) else {}
+
+
+def _lenient(answer: bytes) -> dict[str, Any]:
+    """Parse what a strict parser refuses: lone surrogates, bytes that are no UTF-8, numbers of 5,000 digits.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply for any parser.
+    """
+    text = answer.decode("utf-8-sig", errors="replace")
+    try:
+        body = json.loads(text, strict=False, parse_int=_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return body if isinstance(body, dict) else {}
+
+
+def _number(digits: str) -> float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python converts
+        return float(digits)
 
 
 def _utf8(text: str) -> str:
@@ -305,6 +473,8 @@ def _usage(value: Any) -> Usage | None:
         "input": "total_input_tokens",
         "output": "total_output_tokens",
         "cached": "total_cached_tokens",
+        "thought": "total_thought_tokens",
+        "tool_use": "total_tool_use_tokens",
     }
     try:
         return Usage(**{ours: int(value.get(theirs) or 0) for ours, theirs in names.items()})
@@ -314,6 +484,13 @@ def _usage(value: Any) -> Usage | None:
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status with which the provider answered, or None when it did not."""
+    response = getattr(error, "response", None)
+    status: int | None = getattr(response, "status_code", None)
+    return status
 
 
 def _retry_after(error: Exception) -> float | None:

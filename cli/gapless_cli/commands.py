@@ -101,7 +101,7 @@ async def check_store(settings: Settings) -> None:
         ConfigurationError: it cannot.
     """
     try:
-        store = ArtifactStore(settings.artifacts_url)
+        store = ArtifactStore.of(settings)
         await store.get((await store.put("probe", b"gapless")).digest)
     except ConfigurationError:
         raise

@@ -1,11 +1,12 @@
 """A content-addressed store: what is put is named by its SHA-256 and never changes.
 
 A local folder by default; S3, GCS or Azure by URL (`s3://bucket/prefix`, `gs://…`, `az://…`), with the
-credentials that those clients find by themselves.
+credentials that those clients find by themselves. With a key, what is stored is encrypted.
 """
 
 import hashlib
 from pathlib import Path
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -13,8 +14,14 @@ from obstore.exceptions import BaseError as StoreError
 from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from gapless.config import Settings
 from gapless.contract.interaction import Artifact
+from gapless.encryption import Altered, KeyRing
 from gapless.errors import ConfigurationError, GaplessError
+
+_MARK = b"gapless-encrypted "
+"""Starts an encrypted artifact; the key's id of eight characters and a line feed follow."""
+_HEAD = len(_MARK) + 9
 
 
 class ArtifactLost(GaplessError):
@@ -26,14 +33,20 @@ class StoreUnavailable(GaplessError):
 
 
 class ArtifactStore:
-    """Bytes by digest.
+    """Bytes by the digest that they have when they are not encrypted.
 
     Raises:
         ConfigurationError: the URL names no store that can be opened.
     """
 
-    def __init__(self, url: str) -> None:
-        self._store = _open(url)
+    def __init__(self, url: str, keys: KeyRing | None = None) -> None:
+        self._store = open_store(url)
+        self.keys = keys or KeyRing()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Open the store that the settings name, with the keys that they hold."""
+        return cls(settings.artifacts_url, settings.keys)
 
     async def put(self, name: str, data: bytes) -> Artifact:
         """Store bytes; putting the same bytes again changes nothing. `name` is kept with the digest only.
@@ -43,7 +56,7 @@ class ArtifactStore:
         """
         digest = hashlib.sha256(data).hexdigest()
         try:
-            await obstore.put_async(self._store, _path(digest), data)
+            await obstore.put_async(self._store, _path(digest), self._sealed(data))
         except (OSError, StoreError) as error:
             raise _unavailable(f"artifact {digest[:12]}… cannot be stored", error) from None
         return Artifact(name=name, digest=digest, size=len(data))
@@ -53,11 +66,12 @@ class ArtifactStore:
 
         Raises:
             ArtifactLost: they are not there, or were altered.
+            KeyMissing: they are encrypted under a key that is not here.
             StoreUnavailable: nobody knows; ask again.
         """
         try:
             answer = await obstore.get_async(self._store, _path(digest))
-            data = bytes(await answer.bytes_async())
+            stored = bytes(await answer.bytes_async())
         except (FileNotFoundError, NotFoundError):
             raise ArtifactLost(
                 f"artifact {digest[:12]}… is not in the store; do all workers and this process share one store "
@@ -65,9 +79,24 @@ class ArtifactStore:
             ) from None
         except (OSError, StoreError) as error:
             raise _unavailable(f"artifact {digest[:12]}… cannot be read", error) from None
-        if hashlib.sha256(data).hexdigest() != digest:
+        if (data := self._opened(stored, digest)) is None:
             raise ArtifactLost(f"artifact {digest[:12]}… was altered: its content no longer matches its name")
         return data
+
+    def _sealed(self, data: bytes) -> bytes:
+        return _MARK + self.keys.id.encode() + b"\n" + self.keys.encrypt(data) if self.keys else data
+
+    def _opened(self, stored: bytes, digest: str) -> bytes | None:
+        """Return the bytes that have this digest, be they stored as they are or encrypted; None when neither has."""
+        if hashlib.sha256(stored).hexdigest() == digest:
+            return stored
+        if not stored.startswith(_MARK):
+            return None
+        try:
+            data = self.keys.decrypt(stored[_HEAD:], stored[len(_MARK) : _HEAD - 1].decode(errors="replace"))
+        except Altered:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == digest else None
 
 
 def _unavailable(what: str, error: Exception) -> StoreUnavailable:
@@ -79,7 +108,12 @@ def _path(digest: str) -> str:
     return f"sha256/{digest[:2]}/{digest}"
 
 
-def _open(url: str) -> ObjectStore:
+def open_store(url: str) -> ObjectStore:
+    """Open a folder or a bucket.
+
+    Raises:
+        ConfigurationError: the URL names no store that can be opened.
+    """
     parts = urlsplit(url)
     try:
         if parts.scheme in {"", "file"}:

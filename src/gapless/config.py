@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gapless.encryption import KeyRing
 from gapless.errors import ConfigurationError
 
 TOML = "gapless.toml"
@@ -27,11 +28,13 @@ def _xdg(variable: str, fallback: str) -> Path:
 
 
 def secret_values() -> list[str]:
-    """The provider keys in the environment, for those who must keep them out of what they write."""
-    return [value for name in _KEYS if (value := os.environ.get(name, "").strip())]
+    """The keys in the environment, for those who must keep them out of what they write."""
+    found = [os.environ.get(name, "") for name in _KEYS] + os.environ.get(_ENCRYPTION_KEY, "").split(",")
+    return [value.strip() for value in found if value.strip()]
 
 
 _KEYS = ("GAPLESS_GEMINI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
+_ENCRYPTION_KEY = "GAPLESS_ENCRYPTION_KEY"
 
 
 class _File(TomlConfigSettingsSource):
@@ -41,6 +44,8 @@ class _File(TomlConfigSettingsSource):
         values = super().__call__()
         if any(name.lower().endswith("api_key") for name in values):
             raise ConfigurationError(f"{TOML} holds an API key; take it out, and set GEMINI_API_KEY instead")
+        if any(name.lower().endswith("encryption_key") for name in values):
+            raise ConfigurationError(f"{TOML} holds an encryption key; take it out, and set {_ENCRYPTION_KEY} instead")
         return values
 
 
@@ -60,6 +65,7 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("gemini_base_url", "GAPLESS_GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
     )
+    encryption_key: SecretStr | None = Field(default=None, description="several, separated by commas; see KeyRing")
     submit_timeout: float = Field(default=60.0, gt=0, le=600)
     read_timeout: float = Field(default=30.0, gt=0, le=45, description="shorter than a poll may take, 60 s")
     poll_max_interval: float = Field(default=30.0, ge=1, le=3600)
@@ -69,6 +75,7 @@ class Settings(BaseSettings):
     artifacts: str | None = Field(
         default=None, description="URL of the artifact store; a folder in data_dir when unset"
     )
+    rates: Path | None = Field(default=None, description="the rate card; rates.toml in this folder when unset")
     temporal_cli: Path | None = Field(default=None, description="a `temporal` binary for the dev server")
     log_level: str = "info"
     jobs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="read by gapless.schedules")
@@ -81,7 +88,14 @@ class Settings(BaseSettings):
             raise ValueError("the key holds white space or characters that no key has")
         return SecretStr(stripped) if stripped else None
 
-    @field_validator("data_dir", "cache_dir", "temporal_cli")
+    @field_validator("encryption_key")
+    @classmethod
+    def _key_ring(cls, key: SecretStr | None) -> SecretStr | None:
+        stripped = key.get_secret_value().strip() if key else ""
+        KeyRing(stripped)
+        return SecretStr(stripped) if stripped else None
+
+    @field_validator("data_dir", "cache_dir", "rates", "temporal_cli")
     @classmethod
     def _expand_home(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None
@@ -117,16 +131,22 @@ class Settings(BaseSettings):
         """Where the artifact store is."""
         return self.artifacts or (self.data_dir / "artifacts").absolute().as_uri()
 
+    @property
+    def keys(self) -> KeyRing:
+        """What everything that is written is encrypted with; without a key, nothing is."""
+        return KeyRing(self.encryption_key.get_secret_value() if self.encryption_key else "")
+
 
 def _first_line(error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{TOML}: there is no setting {where}"
-    return f"setting {where}: {problem['msg']} (from GAPLESS_{where.upper()} or {TOML})"
+    return f"setting {where}: {problem['msg'].removeprefix('Value error, ')} (from GAPLESS_{where.upper()} or {TOML})"
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """Build the environment for a program that is not ours: no provider keys, none of Temporal's client settings."""
-    kept = {n: v for n, v in os.environ.items() if n not in _KEYS and not n.startswith("TEMPORAL_")}
+    """Build the environment for a program that is not ours: no keys, none of Temporal's client settings."""
+    ours = (*_KEYS, _ENCRYPTION_KEY)
+    kept = {n: v for n, v in os.environ.items() if n not in ours and not n.startswith("TEMPORAL_")}
     return kept | extra

@@ -1,10 +1,15 @@
-"""The artifact store: what is lost is told from what cannot be read just now."""
+"""The artifact store: what is lost is told from what cannot be read just now, and a key hides everything."""
 
+import base64
+import os
 from pathlib import Path
 
 import pytest
 
 from gapless.artifacts import ArtifactLost, ArtifactStore, StoreUnavailable
+from gapless.encryption import KeyMissing, KeyRing
+
+KEYS, OTHER = (KeyRing(base64.urlsafe_b64encode(os.urandom(32)).decode()) for _ in range(2))
 
 
 async def test_what_was_put_is_got(tmp_path: Path) -> None:
@@ -26,6 +31,49 @@ async def test_lost(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ArtifactLost, match="not in the store"):
         await store.get(artifact.digest)
+
+
+async def test_with_a_key_bytes_are_encrypted(tmp_path: Path) -> None:
+    """The name is that of the plain bytes, and who lacks the key is told which."""
+    store = ArtifactStore(tmp_path.as_uri(), KEYS)
+    artifact = await store.put("a.txt", b"bytes")
+    assert artifact == await ArtifactStore((tmp_path / "plain").as_uri()).put("a.txt", b"bytes")
+    assert b"bytes" not in file(tmp_path, artifact.digest).read_bytes()
+    assert await store.get(artifact.digest) == b"bytes"
+    with pytest.raises(KeyMissing, match=f"{KEYS.id}.*no key is set here"):
+        await ArtifactStore(tmp_path.as_uri()).get(artifact.digest)
+    with pytest.raises(KeyMissing, match=f"{KEYS.id}.*{OTHER.id}"):
+        await ArtifactStore(tmp_path.as_uri(), OTHER).get(artifact.digest)
+
+
+async def test_what_was_stored_without_a_key_is_read_as_it_is(tmp_path: Path) -> None:
+    """Even when it looks encrypted; putting it once more encrypts it."""
+    plain, store = ArtifactStore(tmp_path.as_uri()), ArtifactStore(tmp_path.as_uri(), KEYS)
+    encrypted = file(tmp_path, (await store.put("a.txt", b"bytes")).digest).read_bytes()
+    for data in (b"other bytes", encrypted, b"gapless-encrypted "):
+        artifact = await plain.put("a.txt", data)
+        assert await store.get(artifact.digest) == data
+        await store.put("a.txt", data)
+        assert file(tmp_path, artifact.digest).read_bytes() != data
+        assert await store.get(artifact.digest) == data
+
+
+async def test_altered_ciphertext_is_lost(tmp_path: Path) -> None:
+    """Cut, changed, or another's that opens with the same key."""
+    store = ArtifactStore(tmp_path.as_uri(), KEYS)
+    artifact, other = await store.put("a.txt", b"bytes"), await store.put("b.txt", b"other bytes")
+    path = file(tmp_path, artifact.digest)
+    stored = path.read_bytes()
+    swapped = file(tmp_path, other.digest).read_bytes()
+    for data in (stored[:-1], stored[:30], stored[:-1] + bytes([stored[-1] ^ 1]), swapped):
+        path.write_bytes(data)
+        with pytest.raises(ArtifactLost, match="altered"):
+            await store.get(artifact.digest)
+
+
+def file(folder: Path, digest: str) -> Path:
+    """Return where an artifact is."""
+    return next(folder.glob(f"sha256/*/{digest}"))
 
 
 async def test_unavailable(tmp_path: Path) -> None:

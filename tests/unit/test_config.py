@@ -1,11 +1,15 @@
 """Settings: where they come from, in which order, and that keys stay out of sight."""
 
+import base64
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gapless.config import Settings, secret_values
+from gapless.config import Settings, child_environment, secret_values
 from gapless.errors import ConfigurationError
 
 KEY = "a-key-that-nobody-may-see"
@@ -16,7 +20,8 @@ NAMES = ("log_level", "artifacts", "gemini_base_url", "poll_max_interval")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, with no variable of ours set."""
     monkeypatch.chdir(tmp_path)
-    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GAPLESS_GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
+    keys = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GAPLESS_GEMINI_API_KEY", "GAPLESS_ENCRYPTION_KEY")
+    for name in (*keys, "GOOGLE_GEMINI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -83,6 +88,42 @@ def test_a_key_in_the_file_is_an_error(folder: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match=r"gapless\.toml holds an API key") as error:
         Settings.load()
     assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["encryption_key", "GAPLESS_ENCRYPTION_KEY"])
+def test_an_encryption_key_in_the_file_is_an_error(folder: Path, name: str) -> None:
+    """It would be committed with it."""
+    (folder / "gapless.toml").write_text(f'{name} = "{KEY}"')
+    with pytest.raises(ConfigurationError, match=r"gapless\.toml holds an encryption key") as error:
+        Settings.load()
+    assert KEY not in str(error.value)
+
+
+def test_an_encryption_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of several is a secret of its own, and no program that is not ours gets any."""
+    keys = [base64.urlsafe_b64encode(os.urandom(32)).decode() for _ in range(2)]
+    assert not Settings.load().keys
+    monkeypatch.setenv("GAPLESS_ENCRYPTION_KEY", f" {keys[0]}, {keys[1]}\n")
+    settings = Settings.load()
+    assert settings.keys
+    assert secret_values() == keys
+    shown = f"{settings!r} {settings.model_dump_json()} {child_environment()}"
+    assert not [key for key in keys if key in shown]
+
+
+@pytest.mark.parametrize("wrong", [KEY, ",,,", "AAAA", "ä" * 43, KEY * 3])
+def test_a_wrong_encryption_key_is_an_error(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    """It is refused at once, without being repeated, and the command that the error names makes a right one."""
+    good = base64.urlsafe_b64encode(os.urandom(32)).decode()
+    for value in (wrong, f"{good},{wrong}"):
+        monkeypatch.setenv("GAPLESS_ENCRYPTION_KEY", value)
+        with pytest.raises(ConfigurationError, match="encryption_key: a key is 32 random bytes") as error:
+            Settings.load()
+        assert value not in str(error.value)
+    command = str(error.value).partition("python3 -c ")[2].split('"')[1]
+    made = subprocess.run([sys.executable, "-c", command], check=True, capture_output=True, text=True).stdout
+    monkeypatch.setenv("GAPLESS_ENCRYPTION_KEY", made)
+    assert Settings.load().keys
 
 
 @pytest.mark.parametrize(

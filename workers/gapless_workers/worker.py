@@ -59,7 +59,7 @@ async def worker(
     Raises:
         ConfigurationError: the artifact store cannot be opened.
     """
-    store = ArtifactStore(settings.artifacts_url)
+    store = ArtifactStore.of(settings)
     interactions = ProviderActivities(settings, store)
     audits = AuditActivities(settings, store)
     async with AsyncExitStack() as stack:

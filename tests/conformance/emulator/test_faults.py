@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 from google.genai import _interactions as errors
 
@@ -42,6 +43,14 @@ async def test_status_nnn(sdk: Any, created: Any, status: Any) -> None:
     assert created() == 1
 
 
+async def test_a_refusal_without_retry_after(sdk: Any, created: Any) -> None:
+    """No seconds, no header: the client has to know by itself how long to wait."""
+    with pytest.raises(errors.RateLimitError) as refused:
+        await sdk.start(labels=fault("status-429", seconds=0))
+    assert "retry-after" not in refused.value.response.headers
+    assert created() == 0
+
+
 async def test_5xx_before(sdk: Any, created: Any) -> None:
     """The error comes as often as asked, and nothing is created before."""
     labels = fault("5xx-before", times=2)
@@ -57,6 +66,16 @@ async def test_5xx_after(sdk: Any, created: Any) -> None:
     """The error comes although the interaction came into being."""
     with pytest.raises(errors.InternalServerError):
         await sdk.start(labels=fault("5xx-after"))
+    assert created() == 1
+
+
+async def test_answer_lost_before(sdk: Any, created: Any) -> None:
+    """The connection ends without an answer, and nothing came into being; the same request later succeeds."""
+    with pytest.raises(errors.APIConnectionError) as lost:
+        await sdk.start(labels=fault("answer-lost-before"))
+    assert not isinstance(lost.value, errors.APITimeoutError)
+    assert created() == 0
+    await sdk.start(labels=fault("answer-lost-before"))
     assert created() == 1
 
 
@@ -92,6 +111,18 @@ async def test_slow(sdk: Any, created: Any) -> None:
     assert time.monotonic() - begun >= 0.3
     assert made.id
     assert created() == 1
+
+
+async def test_reset_mid_body(sdk: Any, emulator: Any, http: Any, created: Any) -> None:
+    """The head is right and the body breaks off in the middle; what was asked was done."""
+    with pytest.raises(errors.APIConnectionError):
+        await sdk.start(labels=fault("reset-mid-body"))
+    assert created() == 1
+    emulator.inject("reset-mid-body", operation="get")
+    async with http.stream("GET", f"/v1/interactions/{emulator.stats()['interactions'][-1]}") as answer:
+        assert (answer.status_code, int(answer.headers["content-length"]) > 200) == (200, True)
+        with pytest.raises(httpx2.ReadError):
+            await answer.aread()
 
 
 @pytest.mark.parametrize("operation", ["create", "get"])
@@ -161,10 +192,12 @@ async def statuses(sdk: Any, made: Any, number: int) -> list[str]:
     return [(await sdk.interactions.get(made.id)).status for _ in range(number)]
 
 
-async def test_regress(sdk: Any) -> None:
-    """After the end, some GETs say in_progress again."""
+async def test_regress(sdk: Any, emulator: Any) -> None:
+    """After the end, some GETs say in_progress again; the statistics tell the truth."""
     made = await sdk.start(labels={**fault("regress", times=2), "gapless-polls": "1"})
-    seen = await statuses(sdk, made, 6)
+    seen = await statuses(sdk, made, 3)
+    assert emulator.stats()["statuses"][made.id] == "completed"
+    seen += await statuses(sdk, made, 3)
     assert seen == ["in_progress", "completed", "in_progress", "in_progress", "completed", "completed"]
 
 
@@ -176,6 +209,16 @@ async def test_usage_missing(sdk: Any) -> None:
     assert (await sdk.interactions.get(made.id)).usage.total_tokens > 0
 
 
+@pytest.mark.parametrize("target", [{"model": "m"}, {"agent": "antigravity-preview-09-2026", "environment": "remote"}])
+async def test_oversized(sdk: Any, target: dict[str, str]) -> None:
+    """The text outgrows what it is carried in, and is whole."""
+    made = await sdk.start("A question", labels=fault("oversized", times=6), **target)
+    text = (await sdk.until(made.id)).output_text
+    assert 6_000_000 < len(text) < 6_001_000
+    assert "A question" in text
+    assert text.endswith("All of this belongs to the answer.\n")
+
+
 async def test_cancel_refused(sdk: Any) -> None:
     """Cancel gives 404 `Method not found`, and the interaction goes on to its end."""
     made = await sdk.start(labels=fault("cancel-refused"))
@@ -184,10 +227,11 @@ async def test_cancel_refused(sdk: Any) -> None:
     assert (await sdk.until(made.id)).status == "completed"
 
 
-async def test_cancel_late(sdk: Any) -> None:
+async def test_cancel_late(sdk: Any, emulator: Any) -> None:
     """Cancel is accepted, but shows only after some GETs."""
     made = await sdk.start(labels={**fault("cancel-late", times=3), "gapless-run-seconds": "60"})
     assert (await sdk.interactions.cancel(made.id)).status == "cancelled"
+    assert emulator.stats()["statuses"][made.id] == "cancelled"
     assert await statuses(sdk, made, 4) == ["in_progress"] * 3 + ["cancelled"]
 
 

@@ -199,6 +199,7 @@ async def test_stats_count_what_was_created_and_asked(sdk: Any, emulator: Any, h
     assert stats == emulator.stats()
     assert stats["created"] == 2
     assert stats["interactions"] == [made.id, other.id]
+    assert stats["statuses"] == {made.id: "completed", other.id: "cancelled"}
     assert stats["requests"] == {"create": 2, "get": 1, "cancel": 1, "delete": 1}
     assert stats["cancel_requests"] == 1
     assert stats["billed"] == {"interactions": 2, "tokens": made.usage.total_tokens, "usd": 0.0}

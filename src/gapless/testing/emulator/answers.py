@@ -58,6 +58,13 @@ def halved(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*steps[:-1], {"type": "model_output", "content": [{"type": "text", "text": text[: len(text) // 2]}]}]
 
 
+def enlarged(steps: list[dict[str, Any]], megabytes: int) -> list[dict[str, Any]]:
+    """Make the text of the last output so long that it outgrows what it is carried in."""
+    text = steps[-1]["content"][0]["text"]
+    text += "\n" + "All of this belongs to the answer.\n" * (megabytes * 1_000_000 // 35 + 1)
+    return [*steps[:-1], {"type": "model_output", "content": [{"type": "text", "text": text}]}]
+
+
 def waiting_call(request: dict[str, Any]) -> dict[str, Any]:
     """Return a call of the request's first function, whose result the client must bring."""
     tools = request.get("tools") or []

@@ -20,17 +20,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gapless.testing.emulator.store import Store
-from gapless.testing.emulator.wire import ApiError, Dropped, error_body
+from gapless.testing.emulator.wire import ApiError, Dropped, Torn, error_body
 
 REQUEST_FAULTS = {
     "status-NNN": "any 4xx or 5xx, such as status-408, status-409, status-429, with Retry-After: `seconds` "
-    "(default 1); nothing is done, nothing created",
+    "(default 1; 0 leaves the header out); nothing is done, nothing created",
     "5xx-before": "503, with Retry-After if `seconds` are given; nothing is done, nothing created",
     "5xx-after": "503, although the request was carried out",
+    "answer-lost-before": "the connection is closed without a byte of an answer; nothing is done, nothing created",
     "answer-lost": "the request is carried out, then the connection is closed without a byte of an answer",
     "hang": "the request is carried out and never answered, until the client gives up or `seconds` are over "
     "(default 600)",
     "slow": "the request is carried out and answered `seconds` later (default 5)",
+    "reset-mid-body": "the request is carried out; its answer breaks off in the middle of the body by a reset",
     "malformed-200": "200 with JSON that is cut off in the middle; the request is carried out",
     "empty-200": "200 with `{}`; the request is carried out",
     "error-200": "200 with an error as body; the request is carried out",
@@ -44,6 +46,7 @@ INTERACTION_FAULTS = {
     "stuck-running": "in_progress for ever, unless cancelled",
     "regress": "after the first terminal answer, `count` GETs (default 2) say in_progress again",
     "usage-missing": "the first `count` terminal answers (default 1) have no usage",
+    "oversized": "the answer's text is `count` MB long (default 5)",
     "cancel-refused": "cancel gives 404 `Method not found` (the first `count` times, default always)",
     "cancel-late": "cancel answers `cancelled`, yet the next `count` GETs (default 2) say in_progress",
     "ends-failed": "ends as failed, with errors[]",
@@ -59,7 +62,7 @@ FAULTS = REQUEST_FAULTS | INTERACTION_FAULTS
 OPERATIONS = ("create", "get", "cancel", "delete", "environments", "files", "download")
 
 _STATUS = re.compile(r"status-([45]\d\d)")
-_COUNTS = {"404-after-accept": 2, "regress": 2, "usage-missing": 1, "cancel-late": 2}
+_COUNTS = {"404-after-accept": 2, "regress": 2, "usage-missing": 1, "oversized": 5, "cancel-late": 2}
 _SECONDS = {"hang": 600.0, "slow": 5.0}
 
 
@@ -99,8 +102,13 @@ class Fault:
         return int(match[1]) if match else 503 if self.name == "5xx-before" else None
 
     @property
+    def before(self) -> bool:
+        """Whether it strikes before anything is done."""
+        return self.refusal is not None or self.name == "answer-lost-before"
+
+    @property
     def lasts(self) -> int | None:
-        """For how many GETs or cancels of its interaction; None is for ever."""
+        """For how many GETs, cancels or MB of its interaction; None is for ever."""
         return _COUNTS.get(self.name) if self.count is None else self.count
 
 
@@ -133,7 +141,7 @@ def labelled(labels: dict[str, str]) -> Fault | None:
         seconds=label_number(labels, "gapless-fault-seconds"),
         count=None if times is None else int(times),
     )
-    once = fault.refusal is not None or fault.operation != "create"
+    once = fault.before or fault.operation != "create"
     return replace(fault, times=fault.count if fault.count is not None else 1 if once else None)
 
 
@@ -188,22 +196,25 @@ class Pending:
 
 async def disturb(fault: Fault | None, request: Request, act: Callable[[], Awaitable[Response]]) -> Response:
     """Carry out a request as its fault allows, and answer as its fault demands."""
-    if fault is not None and fault.refusal is not None:
-        return _refused(fault, fault.refusal)
+    if fault is not None and fault.before:
+        return Dropped() if fault.refusal is None else _refused(fault, fault.refusal)
     response = await act()
     if fault is None:
         return response
     if fault.name in _SECONDS:
         over = await _wait(request, _SECONDS[fault.name] if fault.seconds is None else fault.seconds)
         return response if over and fault.name == "slow" else Dropped()
-    return _spoiled(fault.name, bytes(response.body))
+    return _spoiled(fault.name, response)
 
 
-def _spoiled(name: str, body: bytes) -> Response:
+def _spoiled(name: str, response: Response) -> Response:
     """Return what is answered in place of the right answer."""
+    body = bytes(response.body)
     match name:
         case "answer-lost":
             return Dropped()
+        case "reset-mid-body":
+            return Torn(response)
         case "5xx-after":
             return JSONResponse(error_body(503, "The service is currently unavailable."), 503)
         case "malformed-200":
@@ -215,9 +226,9 @@ def _spoiled(name: str, body: bytes) -> Response:
 
 
 def _refused(fault: Fault, status: int) -> Response:
-    headers = {"retry-after": f"{1 if fault.seconds is None else fault.seconds:g}"}
+    wait = fault.seconds if fault.seconds is not None else 0 if fault.name == "5xx-before" else 1
     message = f"refused by the fault {fault.name}; nothing was done"
-    return JSONResponse(error_body(status, message), status, headers=None if fault.name == "5xx-before" else headers)
+    return JSONResponse(error_body(status, message), status, headers={"retry-after": f"{wait:g}"} if wait else None)
 
 
 async def _wait(request: Request, seconds: float) -> bool:

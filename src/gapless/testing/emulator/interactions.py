@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from gapless.testing.emulator import agent, rules
-from gapless.testing.emulator.answers import Answer, echo, halved, usage, waiting_call
+from gapless.testing.emulator.answers import Answer, echo, enlarged, halved, usage, waiting_call
 from gapless.testing.emulator.environments import Environments
 from gapless.testing.emulator.faults import Fault, label_number
 from gapless.testing.emulator.store import Store
@@ -219,15 +219,15 @@ class Interactions:
         return None
 
     def stats(self) -> dict[str, Any]:
-        """Return what was created and billed; a stand-in bills nothing, but counts."""
-        ids, tokens = [], 0
+        """Return what was created, in what status each is in truth, and what was billed: nothing, but it counts."""
+        statuses, tokens = {}, 0
         for key, body in self._store.all("interaction"):
-            ids.append(key)
             found = _load(body)
-            if self._status(found) in {"completed", "incomplete", "budget_exceeded", "requires_action"}:
+            statuses[key] = "cancelled" if found.cancelled_at is not None else self._status(found)
+            if statuses[key] in {"completed", "incomplete", "budget_exceeded", "requires_action"}:
                 tokens += usage(found.request, self._answer(found))["total_tokens"]
-        billed = {"interactions": len(ids), "tokens": tokens, "usd": 0.0}
-        return {"created": len(ids), "billed": billed, "interactions": ids}
+        billed = {"interactions": len(statuses), "tokens": tokens, "usd": 0.0}
+        return {"created": len(statuses), "billed": billed, "interactions": list(statuses), "statuses": statuses}
 
     def resume(self) -> None:
         """Put agents to work again whose work was lost with an earlier process."""
@@ -306,6 +306,8 @@ class Interactions:
     def _steps(self, interaction: Interaction, status: str) -> list[dict[str, Any]]:
         steps = self._answer(interaction).steps
         if status in {"completed", "incomplete", "budget_exceeded"}:
+            large = interaction.fault("oversized")
+            steps = enlarged(steps, large.lasts or 0) if large else steps
             return steps if status == "completed" else halved(steps)
         unfinished = [step for step in steps if step["type"] != "model_output"]
         if status == "requires_action":

@@ -1,6 +1,9 @@
 """What requests and answers look like on the wire."""
 
+import asyncio
 import re
+import socket
+import struct
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,9 +69,40 @@ class Dropped(Response):
         transport = scope.get(TRANSPORT)
         if transport is None:
             raise ConnectionResetError("the emulator closed the connection without an answer")
-        transport.abort()
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await _abort(transport, receive)
+
+
+class Torn(Response):
+    """Give the right head and the first half of the body, then reset the connection.
+
+    Raises:
+        ConnectionResetError: there is no connection, because the application is called in process.
+    """
+
+    def __init__(self, whole: Response) -> None:
+        super().__init__(bytes(whole.body), whole.status_code, dict(whole.headers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send what there is to be seen, and reset."""
+        transport = scope.get(TRANSPORT)
+        if transport is None:
+            raise ConnectionResetError("the emulator reset the connection in the middle of an answer")
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        half = bytes(self.body[: len(self.body) // 2])
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        await _abort(transport, receive)
+
+
+_NO_LINGER = struct.pack("ii", 1, 0)
+"""Makes closing a socket a reset."""
+
+
+async def _abort(transport: asyncio.Transport, receive: Receive) -> None:
+    """Close the connection, and wait until the server has noticed."""
+    transport.abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def timestamp(seconds: float) -> str:

@@ -15,11 +15,13 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.interaction import (
+    Allowance,
     Artifact,
     Handle,
     InteractionActivities,
     InteractionRequest,
     OnLostSubmission,
+    Order,
     Result,
     Settled,
     Snapshot,
@@ -37,6 +39,7 @@ from gapless.errors import (
 )
 from gapless.providers.base import Observation, Provider, known, open_provider
 from gapless_activities.beats import beating, beating_shielded
+from gapless_activities.books import Books
 
 MAX_TEXT = 8 * 1024
 """Characters of the answer that go into history; a longer one is in the artifact store."""
@@ -50,6 +53,11 @@ LAST_LOOK = 2.0
 """Seconds before the deadline."""
 SECONDS_PER_SECOND_WAITED = 0.2
 """How the time between polls grows with the time waited already."""
+AT_ONCE = 20.0
+"""Seconds in which a result is collected by the look that saw the end; what takes longer is fetched on its own."""
+CANCEL_LOOKS = 5
+"""Looks at an interaction that does not stop, two seconds apart, before it is reported as it is."""
+NEXT_LOOK = timedelta(seconds=2)
 
 log = structlog.get_logger()
 
@@ -74,12 +82,13 @@ class _SubmitBeat:
 
 
 class Seen(BaseModel):
-    """What the polls before this one saw; it travels in the heartbeat."""
+    """What the polls before this one saw; it travels in the heartbeat. An end that was seen once stays seen."""
 
     polls: int = 0
     state: State = State.UNKNOWN
     raw: str = "not seen yet"
     since: datetime
+    settled: Snapshot | None = None
 
 
 class ProviderActivities(InteractionActivities):
@@ -91,6 +100,7 @@ class ProviderActivities(InteractionActivities):
     def __init__(self, settings: Settings, store: ArtifactStore) -> None:
         self._settings = settings
         self._store = store
+        self._books = Books(settings)
         self._providers: dict[str, Provider] = {}
         self._opening = asyncio.Lock()
 
@@ -117,28 +127,43 @@ class ProviderActivities(InteractionActivities):
         return self._providers[name]
 
     @activity.defn(name="submit")
-    async def submit(self, request: InteractionRequest) -> Submission:
+    async def submit(self, order: Order) -> Submission:
         """Send the task in one POST, and leave its id in the heartbeat right after."""
         beat = _SubmitBeat()
         try:
-            return await beating_shielded(beat, self._post(request, beat))
-        except ConfigurationError as error:
-            raise _failure(SubmissionRejected(str(error))) from None
+            return await beating_shielded(beat, self._send(order, beat))
         except ProviderError as error:
-            raise _failure(error) from None
+            if order.sensitive:  # a provider may repeat the prompt
+                error.args = (f"HTTP status {error.status or 'none'}; what was said is left out of a sensitive task",)
+            raise _failure(error, allowed=beat.details.get("allowed")) from None
 
-    async def _post(self, request: InteractionRequest, beat: "_SubmitBeat") -> Submission:
-        provider = await self.provider(request.provider)
+    async def _send(self, order: Order, beat: "_SubmitBeat") -> Submission:
+        """Book and post; an entry in the ledger goes only when the task was surely not taken."""
+        try:
+            provider = await self.provider(order.provider)
+            allowed = self._books.allowance(order)
+            beat.details["allowed"] = allowed.model_dump(mode="json")
+            await self._books.sent(order)
+            return await self._post(provider, order, allowed, beat)
+        except ConfigurationError as error:
+            raise SubmissionRejected(str(error)) from None
+        except (SubmissionRefused, SubmissionRejected):
+            await self._books.refused(order)
+            raise
+
+    async def _post(self, provider: Provider, order: Order, allowed: Allowance, beat: "_SubmitBeat") -> Submission:
         if activity.is_cancelled() or beat.stalled:  # not wanted any more, or given up by the server by now
             raise SubmissionRefused("cancelled, or this worker stood still for too long, before anything was sent")
-        observation = await provider.submit(request)
+        observation = await provider.submit(order, max_tokens=allowed.tokens)
         beat.details["interaction_id"] = observation.interaction_id
         beat()
         log.info("interaction.accepted", interaction_id=observation.interaction_id, status=observation.raw)
+        await self._books.accepted(order, observation.interaction_id)
         if beat.stalled:
-            await self._stop_orphan(provider, request, observation.interaction_id)
+            await self._stop_orphan(provider, order, observation.interaction_id)
         return Submission(
-            interaction_id=observation.interaction_id, snapshot=await self._first_snapshot(provider, observation)
+            interaction_id=observation.interaction_id,
+            snapshot=await self._first_snapshot(provider, order, observation),
         )
 
     async def _stop_orphan(self, provider: Provider, request: InteractionRequest, interaction_id: str) -> None:
@@ -151,25 +176,42 @@ class ProviderActivities(InteractionActivities):
         if request.on_lost_submission is OnLostSubmission.RESUBMIT:  # another one takes its place
             await provider.cancel(interaction_id)
 
-    async def _first_snapshot(self, provider: Provider, observation: Observation) -> Snapshot:
+    async def _first_snapshot(self, provider: Provider, order: Order, observation: Observation) -> Snapshot:
         """Return what the accept showed, with the result where it was final; whatever fails here, the id is kept."""
         try:
             snapshot = await self._snapshot(observation)
-            if snapshot.document and not provider.read(observation.document).environment_id:
-                result = await self._result(provider, observation.document, snapshot.document)
-                snapshot = snapshot.model_copy(update={"result": result})
         except Exception:
             log.exception("interaction.first_answer_not_stored", interaction_id=observation.interaction_id)
             return Snapshot(state=State.UNKNOWN, raw=observation.raw, observed_at=_now())
-        return snapshot
+        handle = Handle(
+            provider=order.provider,
+            interaction_id=observation.interaction_id,
+            accepted_at=snapshot.observed_at,
+            account=order.account,
+        )
+        return await self._complete(provider, handle, snapshot)
 
     @activity.defn(name="poll")
     async def poll(self, watch: Watch) -> Snapshot:
-        """Look once; "not yet" is a failure whose next attempt the server keeps, at no cost in history."""
-        handle, seen = watch.handle, _seen()
-        provider = await self._open(handle.provider)
+        """Look once; "not yet" is a failure whose next attempt the server keeps, at no cost in history.
+
+        The look that sees the end takes the result along where that is had at once.
+        """
+        seen = _seen()
+        provider = await self._open(watch.handle.provider)
+        snapshot = seen.settled or await self._look(provider, watch, seen)
+        seen = seen.model_copy(update={"settled": snapshot})
+        _beat(seen)
+        return await beating(lambda: _beat(seen), self._complete(provider, watch.handle, snapshot))
+
+    async def _look(self, provider: Provider, watch: Watch, seen: Seen) -> Snapshot:
+        """Return a settled snapshot.
+
+        Raises:
+            ApplicationError: not settled yet; or over a limit, which ends the wait.
+        """
         try:
-            snapshot = await beating(lambda: _beat(seen), self._look(provider, handle.interaction_id))
+            snapshot = await beating(lambda: _beat(seen), self._observe(provider, watch.handle.interaction_id))
         except InteractionNotFound:
             return self._not_found(provider, watch, seen)
         except Unavailable as error:
@@ -180,10 +222,24 @@ class ProviderActivities(InteractionActivities):
             return snapshot
         seen = _advance(seen, snapshot.state, snapshot.raw)
         _check_age(watch, seen)
+        if (excess := self._books.excess(watch, snapshot.usage, _now() - watch.handle.accepted_at)) is not None:
+            raise ApplicationError(excess[1], type=excess[0], non_retryable=True)
         raise self._not_yet(watch, seen, snapshot.raw)
 
-    async def _look(self, provider: Provider, interaction_id: str) -> Snapshot:
+    async def _observe(self, provider: Provider, interaction_id: str) -> Snapshot:
         return await self._snapshot(await provider.poll(interaction_id))
+
+    async def _complete(self, provider: Provider, handle: Handle, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot with its result, if that can be had at once; else `fetch` sees to it, in its own time."""
+        if snapshot.document is None or snapshot.usage is None:
+            return snapshot
+        try:
+            async with asyncio.timeout(AT_ONCE):
+                result = await self._collect(provider, handle, snapshot, snapshot.document)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the end was seen and is kept
+            log.info("interaction.result_left_to_fetch", reason=type(error).__name__)
+            return snapshot
+        return snapshot.model_copy(update={"result": result})
 
     @activity.defn(name="fetch")
     async def fetch(self, settled: Settled) -> Result:
@@ -192,27 +248,32 @@ class ProviderActivities(InteractionActivities):
         The document was stored when the end was first seen, so a provider that later shows less takes nothing
         away; usage that was missing then is asked for again.
         """
-        handle, document = settled.handle, settled.snapshot.document
+        handle, snapshot = settled.handle, settled.snapshot
         provider = await self._open(handle.provider)
-        if document is None:
+        if snapshot.document is None:
             raise ApplicationError("nothing was stored to fetch from", type="NothingToFetch", non_retryable=True)
         try:
-            return await beating(activity.heartbeat, self._collect(provider, settled, document))
+            return await beating(activity.heartbeat, self._collect(provider, handle, snapshot, snapshot.document))
         except ProviderError as error:
             raise _failure(error) from None
 
     @activity.defn(name="cancel")
     async def cancel(self, handle: Handle) -> Snapshot:
-        """Ask the provider to stop; what it says then is recorded."""
+        """Ask the provider to stop, and look until it has; what it says at last is recorded."""
         provider = await self._open(handle.provider)
         try:
-            observation = await provider.cancel(handle.interaction_id)
+            snapshot = await self._snapshot(await provider.cancel(handle.interaction_id))
         except InteractionNotFound:
-            return Snapshot(state=State.EXPIRED, raw="not found", observed_at=_now())
+            if _not_visible_yet(provider, handle):
+                raise _once_more("NotVisibleYet", "not visible yet, so it cannot be stopped yet") from None
+            snapshot = Snapshot(state=State.EXPIRED, raw="not found", observed_at=_now())
         except ProviderError as error:
             raise _failure(error) from None
-        log.info("interaction.cancel", interaction_id=handle.interaction_id, status=observation.raw)
-        return await self._snapshot(observation)
+        if not snapshot.state.settled and activity.info().attempt < CANCEL_LOOKS:
+            raise _once_more("NotStoppedYet", f"after the request to stop, the provider still says {snapshot.raw!r}")
+        log.info("interaction.cancel", interaction_id=handle.interaction_id, status=snapshot.raw)
+        await self._books.stopped(handle, snapshot)
+        return snapshot
 
     async def _open(self, name: str) -> Provider:
         try:
@@ -232,51 +293,48 @@ class ProviderActivities(InteractionActivities):
             document=document,
         )
 
-    async def _collect(self, provider: Provider, settled: Settled, document: Artifact) -> Result:
+    async def _collect(self, provider: Provider, handle: Handle, snapshot: Snapshot, document: Artifact) -> Result:
         data = await self._store.get(document.digest)
         problems: list[str] = []
-        if settled.snapshot.usage is None:
-            data, document, regressed = await self._look_again(provider, settled, data, document)
+        if snapshot.usage is None:
+            data, document, regressed = await self._look_again(provider, handle, snapshot, data, document)
             problems += regressed
-        result = await self._result(provider, data, document)
-        environment = provider.read(data).environment_id
+        content = provider.read(data)
         files: list[Artifact] = []
-        if environment:
-            found = provider.files(environment, problems)
+        if content.environment_id:
+            found = provider.files(content.environment_id, problems)
             files = [await self._store.put(file.name, file.data) async for file in found]
-        return result.model_copy(update={"files": files, "problems": result.problems + problems})
+        return Result(
+            text=content.text[:MAX_TEXT],
+            whole_text=await self._whole(content.text),
+            document=document,
+            files=files,
+            usage=content.usage,
+            cost=await self._books.settled(handle, snapshot, content.usage),
+            problems=[error[:500] for error in content.errors[:10]] + problems,
+        )
+
+    async def _whole(self, text: str) -> Artifact | None:
+        return await self._store.put("text.md", text.encode()) if len(text) > MAX_TEXT else None
 
     async def _look_again(
-        self, provider: Provider, settled: Settled, data: bytes, document: Artifact
+        self, provider: Provider, handle: Handle, snapshot: Snapshot, data: bytes, document: Artifact
     ) -> tuple[bytes, Artifact, list[str]]:
         """GET once more for the usage; terminal states absorb, so a step back is recorded and ignored."""
-        interaction_id = settled.handle.interaction_id
         try:
-            again = await provider.poll(interaction_id)
+            again = await provider.poll(handle.interaction_id)
         except ProviderError as error:
             return data, document, [f"usage is missing, and asking again failed: {error}"]
-        if again.state is not settled.snapshot.state:
-            log.warning("interaction.regressed", interaction_id=interaction_id, status=again.raw)
+        if again.state is not snapshot.state:
+            log.warning("interaction.regressed", interaction_id=handle.interaction_id, status=again.raw)
             return data, document, [f"after the end, the provider said {again.raw!r}; ignored"]
         if again.usage is None and activity.info().attempt < 4:
             raise Unavailable("usage is missing; it often comes seconds later", retry_after=2.0)
         return again.document, await self._store.put(document.name, again.document), []
 
-    async def _result(self, provider: Provider, data: bytes, document: Artifact) -> Result:
-        content = provider.read(data)
-        long = len(content.text) > MAX_TEXT
-        return Result(
-            text=content.text[:MAX_TEXT],
-            whole_text=await self._store.put("text.md", content.text.encode()) if long else None,
-            document=document,
-            usage=content.usage,
-            problems=[error[:500] for error in content.errors[:10]],
-        )
-
     def _not_found(self, provider: Provider, watch: Watch, seen: Seen) -> Snapshot:
         """Take a 404 shortly after the accept for "not visible yet", and a later one for the end."""
-        age = _now() - watch.handle.accepted_at
-        if age < provider.capabilities().visibility_grace:
+        if _not_visible_yet(provider, watch.handle):
             raise self._not_yet(watch, _advance(seen, State.UNKNOWN, "not visible yet"), "not visible yet")
         return Snapshot(state=State.EXPIRED, raw="not found", observed_at=_now())
 
@@ -308,10 +366,24 @@ class ProviderActivities(InteractionActivities):
         return max(1.0, min(delay, limit.total_seconds() - waited - LAST_LOOK))
 
 
+def _not_visible_yet(provider: Provider, handle: Handle) -> bool:
+    return _now() - handle.accepted_at < provider.capabilities().visibility_grace
+
+
+def _once_more(kind: str, said: str) -> ApplicationError:
+    return ApplicationError(
+        f"{said}; the next look is on its way.",
+        type=kind,
+        next_retry_delay=NEXT_LOOK,
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
 def _check_age(watch: Watch, seen: Seen) -> None:
-    limits = {State.QUEUED: ("QueuedTooLong", watch.queued), State.RUNNING: ("RunningTooLong", watch.running)}
-    kind, limit = limits.get(seen.state, ("", None))
-    if limit is not None and _now() - seen.since > limit:
+    """End the wait for what lasts too long in one state; a status that nobody knows counts as running."""
+    queued = seen.state is State.QUEUED
+    kind, limit = ("QueuedTooLong", watch.queued) if queued else ("RunningTooLong", watch.running)
+    if _now() - seen.since > limit:
         raise ApplicationError(
             f"the provider says {seen.raw!r} for {_age(_now() - seen.since)}, the limit is {_age(limit)}",
             type=kind,
@@ -329,14 +401,13 @@ def _beat(seen: Seen) -> None:
 
 
 def _advance(seen: Seen, state: State, raw: str) -> Seen:
-    if (state, raw) == (seen.state, seen.raw):
-        return seen
-    return Seen(polls=seen.polls, state=state, raw=raw, since=_now())
+    since = seen.since if state is seen.state else _now()
+    return seen.model_copy(update={"state": state, "raw": raw, "since": since})
 
 
-def _failure(error: ProviderError) -> ApplicationError:
+def _failure(error: ProviderError, **more: Any) -> ApplicationError:
     """Turn a provider's error into a failure of its class's name; small, without a chained traceback."""
-    details: list[Any] = [{"retry_after": error.retry_after, "status": error.status}]
+    details: list[Any] = [{"retry_after": error.retry_after, "status": error.status, **more}]
     return ApplicationError(
         str(error)[:1000],
         *details,

@@ -102,6 +102,7 @@ class AuditActivities(LinkAuditActivities):
             interaction_id=outcome.interaction_id,
             submissions=outcome.submissions,
             usage=result.usage,
+            cost=result.cost,
             claims=await self._store.put("claims.json", _json([_claim(claim) for claim in claims])),
             verdict=Verdict(
                 confirmed=len(verdict.confirmed),

@@ -2,6 +2,7 @@
 
 import json
 import os
+from decimal import Decimal
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,9 @@ from gapless.errors import ConfigurationError, GaplessError
 from gapless.providers.base import check_known
 from gapless_cli import flags
 from gapless_cli.commands import INCOMPLETE, OK, PROBLEM, alone, asynchronous, check_provider, check_store, connect
+from gapless_cli.flags import dollars
 from gapless_cli.follow import introduce, see_through
-from gapless_cli.output import field, plural, result, result_json, say
+from gapless_cli.output import cost, field, plural, result, result_json, say
 from gapless_cli.site import site
 
 SHORT = 5
@@ -37,6 +39,10 @@ async def audit(
     target: Annotated[str, typer.Argument(metavar="URL|PATH", help="A site, or a folder that holds a built one.")],
     agent: Annotated[str | None, typer.Option(help="Ask this managed agent, too, and check what it claims.")] = None,
     provider: Annotated[str, typer.Option(help="Whose agent.")] = "gemini",
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on the agent's tokens.")] = None,
+    max_cost: Annotated[
+        Decimal | None, typer.Option(parser=dollars, metavar="USD", help="Limit on the agent's cost.")
+    ] = None,
     external: Annotated[bool, typer.Option(help="Check links to other hosts.")] = True,
     robots: Annotated[bool, typer.Option(help="Obey robots.txt.")] = True,
     max_pages: Annotated[int, typer.Option(min=1, help="Stop after this many pages.")] = 10_000,
@@ -59,6 +65,8 @@ async def audit(
             connections=connections,
             provider=provider,
             agent=agent,
+            max_total_tokens=max_tokens,
+            max_cost_usd=max_cost,
         )
         settings = flags.settings()
         here = alone() or url != target  # only this machine sees a folder's site
@@ -141,6 +149,8 @@ def summary(outcome: AuditOutcome) -> list[tuple[str, str]]:
         rows.append(("Incomplete", outcome.incomplete_reason or "the crawl did not reach its end"))
     if outcome.agent is not None:
         rows.append(("Agent", _agent(outcome.agent)))
+        if outcome.agent.usage is not None:
+            rows.append(("Used", cost(outcome.agent.usage, outcome.agent.cost)))
     return rows
 
 

@@ -1,6 +1,9 @@
 """What the command line says about settings: a flag goes before the environment."""
 
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 if TYPE_CHECKING:
     from gapless.config import Settings
@@ -22,3 +25,14 @@ def settings() -> "Settings":
     from gapless.config import Settings
 
     return Settings.load(**_flags)
+
+
+def dollars(value: str) -> Decimal:
+    """Read an amount of US dollars, such as 0.50."""
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not amount.is_finite() or amount <= 0:
+        raise typer.BadParameter("an amount of US dollars above zero is needed, such as 0.50")
+    return amount

@@ -22,6 +22,7 @@ COMMANDS = {
     "show": "Show where a run stands, and what came of it.",
     "cancel": "Cancel a run, and what runs for it at the provider.",
     "resolve": "Decide about a submission that may or may not have been taken.",
+    "spend": "Sum what runs have cost.",
     "schedules": "The scheduled jobs of gapless.toml.",
     "worker": "Serve the task queues.",
     "server": "Start, show and stop the local Temporal server.",

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gapless.contract.interaction import Cost, Usage
 from gapless.text import printable
 
 LABEL_WIDTH = 10
@@ -71,6 +72,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def plural(count: int, noun: str) -> str:
     """Return "1 page", "2 pages", "12,345 pages"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def cost(usage: Usage, cost: Cost | None) -> str:
+    """Return what was used, and what that cost, in one line."""
+    price = "cost unknown" if cost is None or cost.usd is None else f"{cost.usd:.4f} USD"
+    why = f" ({'; '.join(cost.unknown[:3])})" if cost is not None and cost.unknown else ""
+    return f"{plural(usage.total, 'token')}, {price}{why}"
 
 
 class Ticker:

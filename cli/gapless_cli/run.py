@@ -2,6 +2,7 @@
 
 import sys
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated
 from uuid import uuid4
 
@@ -13,8 +14,9 @@ from gapless.contract.queues import TaskQueue
 from gapless.providers.base import check_known
 from gapless_cli import flags
 from gapless_cli.commands import OK, PROBLEM, alone, asynchronous, check_provider, check_store, connect
+from gapless_cli.flags import dollars
 from gapless_cli.follow import introduce, see_through
-from gapless_cli.output import field, result, result_json
+from gapless_cli.output import cost, field, result, result_json
 
 
 def _prompt(value: str) -> str:
@@ -37,9 +39,14 @@ async def run(
     instructions: Annotated[str | None, typer.Option(help="System instructions.")] = None,
     environment: Annotated[str | None, typer.Option(help='"remote", or the id of an environment.')] = None,
     deadline: Annotated[float, typer.Option(min=1, help="Seconds for the whole run.")] = 4 * 3600,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on tokens, all submissions together.")] = None,
+    max_cost: Annotated[Decimal | None, typer.Option(parser=dollars, metavar="USD", help="Limit on cost.")] = None,
     on_lost_submission: Annotated[OnLostSubmission, typer.Option(help="When nobody knows if it was taken.")] = (
         OnLostSubmission.HOLD
     ),
+    sensitive: Annotated[
+        bool, typer.Option("--sensitive", help="Start it only if prompt and answer are kept encrypted.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole outcome as JSON on stdout.")] = False,
 ) -> int:
     """Run one task, and print its result, alone, on stdout.
@@ -53,8 +60,9 @@ async def run(
         input=prompt,
         instructions=instructions,
         environment=environment,
-        limits=Limits(deadline=timedelta(seconds=deadline)),
+        limits=Limits(deadline=timedelta(seconds=deadline), max_total_tokens=max_tokens, max_cost_usd=max_cost),
         on_lost_submission=on_lost_submission,
+        sensitive=sensitive,
     )
     settings = flags.settings()
     here = alone()
@@ -80,6 +88,8 @@ async def _show(gapless: Gapless, outcome: Outcome, *, as_json: bool) -> int:
     if outcome.result is not None:
         for file in outcome.result.files:
             field("File", f"{file.name}, {file.size:,} bytes, sha256 {file.digest}")
+        if outcome.result.usage is not None:
+            field("Used", cost(outcome.result.usage, outcome.result.cost))
         for problem in outcome.result.problems:
             field("Problem", problem)
     if outcome.failure is not None:

@@ -15,7 +15,7 @@ from gapless.errors import ConfigurationError
 from gapless_cli.audit import short_report, summary
 from gapless_cli.commands import OK, asynchronous, attended, check_provider, check_store, connect
 from gapless_cli.follow import follow, progress
-from gapless_cli.output import result, result_json, say, table
+from gapless_cli.output import cost, result, result_json, say, table
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="Of the run.")]
@@ -87,9 +87,12 @@ def _standing(run: Run[Any], status: RunStatus) -> list[tuple[str, str]]:
 def _ended(outcome: Any) -> list[tuple[str, str]]:
     if isinstance(outcome, AuditOutcome):
         return summary(outcome)
-    if isinstance(outcome, Outcome) and outcome.failure is not None:
-        return [("Failed", outcome.failure.message), ("Next", outcome.failure.next_step)]
-    return []
+    if not isinstance(outcome, Outcome):
+        return []
+    used = outcome.result.usage if outcome.result else None
+    rows = [("Used", cost(used, outcome.result.cost))] if outcome.result and used else []
+    failure = outcome.failure
+    return rows + ([("Failed", failure.message), ("Next", failure.next_step)] if failure else [])
 
 
 @asynchronous

@@ -23,12 +23,7 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowUpdateFailedError,
 )
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError, is_cancelled_exception
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -48,7 +43,7 @@ from gapless.contract.interaction import (
 from gapless.contract.link_audit import AuditOutcome, LinkAudit, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError, GaplessError
-from gapless.payloads import data_converter
+from gapless.payloads import data_converter, encrypts
 from gapless.providers.base import check_known
 from gapless.text import cell, clip
 
@@ -193,7 +188,7 @@ class Gapless:
         self.client = client
         self.server = server
         self.settings = settings
-        self.artifacts = ArtifactStore(settings.artifacts_url)
+        self.artifacts = ArtifactStore.of(settings)
 
     @classmethod
     async def connect(cls, settings: Settings | None = None, *, say: Callable[[str], None] = lambda _: None) -> Self:
@@ -204,7 +199,7 @@ class Gapless:
             ConfigurationError: the settings do not fit.
         """
         settings = settings or Settings.load()
-        converter = data_converter(ArtifactStore(settings.artifacts_url))
+        converter = data_converter(ArtifactStore.of(settings))
         server = await devserver.ensure(settings, say=say)
         return cls(await devserver.connect(settings, server, data_converter=converter), server, settings)
 
@@ -244,14 +239,16 @@ class Gapless:
         attach while one runs, and run again after that.
 
         Raises:
-            ConfigurationError: no such provider.
+            ConfigurationError: no such provider, or a sensitive request without encryption; nothing was started.
             IdTaken: a run of this id has another request.
         """
         check_known(request.provider)
         plan = _plan(request)
+        self._refuse_in_clear(request)
         self._refuse_unreachable(request)
         fingerprint = _fingerprint(request)
         again = rerun or id is None
+        indexed = request if isinstance(request, InteractionRequest) else None
         reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE
         try:
             handle: WorkflowHandle[Any, Any] = await self.client.start_workflow(
@@ -262,7 +259,7 @@ class Gapless:
                 id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={"request": fingerprint},
-                search_attributes=search_attributes(job),
+                search_attributes=attributes.at_start(job, indexed),
                 static_summary=clip(cell(plan.summary)),
                 static_details=plan.details,
             )
@@ -271,6 +268,15 @@ class Gapless:
         except RPCError as error:
             raise _refused(error) from None
         return Run(self, handle, attached=False)
+
+    def _refuse_in_clear(self, request: Request) -> None:
+        """Refuse a sensitive request that would be kept as it is."""
+        sensitive = isinstance(request, InteractionRequest) and request.sensitive
+        if sensitive and not (encrypts(self.client.data_converter) and self.artifacts.keys):
+            raise ConfigurationError(
+                "a sensitive request is kept encrypted only: set GAPLESS_ENCRYPTION_KEY here and on the workers; "
+                "nothing was started"
+            )
 
     def _refuse_unreachable(self, request: Request) -> None:
         """Refuse a request that would travel through a store which the workers of a cluster cannot see."""
@@ -338,11 +344,12 @@ def _plan(request: InteractionRequest | LinkAuditRequest) -> _Plan:
     """Return how a request is started."""
     if isinstance(request, InteractionRequest):
         limits = request.limits
+        prompt = "a sensitive prompt" if request.sensitive else request.input
         details = (
             f"{cell(request.provider)}, {cell(request.target)}; deadline {limits.deadline}; "
-            f"a lost submission: {request.on_lost_submission}\n\n{cell(request.input, 2000)}"
+            f"a lost submission: {request.on_lost_submission}\n\n{cell(prompt, 2000)}"
         )
-        summary = " ".join(f"{request.target}: {request.input}".split())
+        summary = " ".join(f"{request.target}: {prompt}".split())
         return _Plan(Interaction.run, Outcome, f"interaction-{uuid4()}", TaskQueue.INTERACTIONS, summary, details)
     agent = f"agent {request.agent}" if request.agent else "no agent"
     scope = f"up to {request.max_pages} pages; links to other hosts {'checked' if request.external else 'left alone'}"
@@ -371,23 +378,19 @@ def audit_id(url: str) -> str:
     return f"audit-{parts.netloc}" + (f"-{path}" if path else "")
 
 
-def search_attributes(job: str | None) -> TypedSearchAttributes:
-    """Return what a run can be found by from its start."""
-    return TypedSearchAttributes([SearchAttributePair(attributes.JOB, job)] if job else [])
-
-
 async def _status(description: WorkflowExecutionDescription) -> RunStatus:
     pending = []
     for activity in description.raw_description.pending_activities:
-        beats = await description.data_converter.decode(activity.heartbeat_details.payloads)
-        failure = activity.last_failure.message if activity.HasField("last_failure") else None
+        converter = description.data_converter
+        beats = await converter.decode(activity.heartbeat_details.payloads)
+        failure = await converter.decode_failure(activity.last_failure) if activity.HasField("last_failure") else None
         pending.append(
             Pending(
                 activity=activity.activity_type.name,
                 started=activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
                 attempt=activity.attempt,
                 heartbeat=beats[0] if beats else {},
-                last_failure=failure,
+                last_failure=_message(failure) if failure else None,
             )
         )
     return _listed(description, pending)
@@ -432,4 +435,9 @@ def _refused(error: RPCError) -> GaplessError:
 def _innermost(error: BaseException) -> str:
     while isinstance(cause := getattr(error, "cause", None), BaseException):
         error = cause
+    return _message(error)
+
+
+def _message(error: BaseException) -> str:
+    """Return what an error says, without the type that Temporal puts before it."""
     return error.message if isinstance(error, ApplicationError) else str(error)

@@ -34,8 +34,8 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from gapless.client import search_attributes
 from gapless.config import TOML
+from gapless.contract import attributes
 from gapless.contract.link_audit import LinkAudit, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError, GaplessError
@@ -162,7 +162,7 @@ async def apply(client: Client, name: str, job: Job) -> str:
 
 async def _create_or_update(client: Client, name: str, schedule: Schedule) -> str:
     try:
-        await client.create_schedule(PREFIX + name, schedule, search_attributes=search_attributes(name))
+        await client.create_schedule(PREFIX + name, schedule, search_attributes=attributes.at_start(name))
     except ScheduleAlreadyRunningError:
         await client.get_schedule_handle(PREFIX + name).update(lambda held: _update(held, schedule))
         return "updated"
@@ -216,7 +216,7 @@ def _schedule(name: str, job: Job) -> Schedule:
             id=name,  # the server appends the nominal time
             task_queue=TaskQueue.LINKS,
             execution_timeout=job.execution_timeout,
-            typed_search_attributes=search_attributes(name),
+            typed_search_attributes=attributes.at_start(name),
             static_summary=clip(f"{name}: link audit of {job.url}"),
         ),
         spec=ScheduleSpec(cron_expressions=[job.cron], jitter=job.jitter, time_zone_name=job.time_zone),

@@ -15,7 +15,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gapless import Gapless, InteractionRequest, Limits, LinkAuditRequest, Resolution, Run, RunCancelled, devserver
+from gapless import (
+    Gapless,
+    InteractionRequest,
+    Limits,
+    LinkAuditRequest,
+    OnLostSubmission,
+    Resolution,
+    Run,
+    RunCancelled,
+    devserver,
+)
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.payloads import data_converter
@@ -93,6 +103,26 @@ async def deadline(gapless: Gapless, emulator: Emulator, site: Site, name: str) 
     await (await gapless.start(request("stuck-running", limits=limits), id=name, queue=QUEUE)).result()
 
 
+async def resubmitted(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """Answers are lost under a limit: each loss counts, until nothing is left."""
+    emulator.inject("answer-lost", times=3)
+    lost = request(limits=Limits(max_total_tokens=100), on_lost_submission=OnLostSubmission.RESUBMIT)
+    await (await gapless.start(lost, id=name, queue=QUEUE)).result()
+
+
+async def final_at_once(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The accept shows the end: neither poll nor fetch."""
+    task = InteractionRequest(model="gemini-3.8-flash", input="Say hello.", labels={"gapless-run-seconds": "0"})
+    await (await gapless.start(task, id=name, queue=QUEUE)).result()
+
+
+async def fetched(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The look that sees the end cannot have the files, so they are fetched."""
+    emulator.inject("5xx-before", operation="files")
+    task = InteractionRequest(agent=AGENT, input="Write an answer.", environment="remote")
+    await (await gapless.start(task, id=name, queue=QUEUE)).result()
+
+
 async def audit(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
     """The auditor alone."""
     asked = LinkAuditRequest(url=site.url, external=False)
@@ -129,6 +159,16 @@ SCENARIOS: dict[str, Scenario] = {
     "audit": audit,
     "audit-with-agent": audit_with_agent,
     "audit-cancelled": audit_cancelled,
+    # Since a run carries its search attributes from the start, and a look takes the result along:
+    "interaction-2-succeeded": succeeded,
+    "interaction-2-final-at-once": final_at_once,
+    "interaction-2-fetched": fetched,
+    "interaction-2-held-adopted": held_and_adopted,
+    "interaction-2-resubmitted": resubmitted,
+    "interaction-2-refused": refused,
+    "interaction-2-cancelled": cancelled,
+    "interaction-2-deadline": deadline,
+    "audit-2-with-agent": audit_with_agent,
 }
 
 

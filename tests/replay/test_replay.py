@@ -52,6 +52,15 @@ def test_every_kind_of_run_was_recorded() -> None:
         "audit",
         "audit-with-agent",
         "audit-cancelled",
+        "interaction-2-succeeded",
+        "interaction-2-final-at-once",
+        "interaction-2-fetched",
+        "interaction-2-held-adopted",
+        "interaction-2-resubmitted",
+        "interaction-2-refused",
+        "interaction-2-cancelled",
+        "interaction-2-deadline",
+        "audit-2-with-agent",
     }
 
 
@@ -72,7 +81,13 @@ async def test_a_run_that_was_open_goes_on(replayer: Replayer, path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "activity"), [("interaction-succeeded", "fetch"), ("audit-with-agent", "judge"), ("audit", "report")]
+    ("name", "activity"),
+    [
+        ("interaction-succeeded", "fetch"),
+        ("interaction-2-succeeded", "poll"),
+        ("audit-with-agent", "judge"),
+        ("audit", "report"),
+    ],
 )
 async def test_another_decision_is_noticed(replayer: Replayer, name: str, activity: str) -> None:
     """A history in which something else was scheduled does not pass."""

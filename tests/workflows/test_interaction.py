@@ -86,15 +86,19 @@ async def test_the_same_id_never_runs_twice(gapless: Gapless, emulator: Emulator
     assert emulator.stats()["created"] == 1
 
 
-async def test_history_does_not_grow_with_polls(gapless: Gapless, emulator: Emulator, queue: str) -> None:
-    """Three polls and nine leave the same number of events."""
+@pytest.mark.parametrize("task", [{"model": MODEL}, {"agent": AGENT, "environment": "remote"}], ids=["model", "agent"])
+async def test_history_does_not_grow_with_polls(
+    gapless: Gapless, emulator: Emulator, queue: str, task: dict[str, str]
+) -> None:
+    """Three polls and nine leave the same number of events, at most 20, files of an agent included."""
     sizes = []
     for polls in ("3", "9"):
-        run = await gapless.start(request(labels={"gapless-polls": polls}), id=f"{queue}-{polls}", queue=queue)
-        await run.result()
+        asked = InteractionRequest(**task, input="Say hello.", labels={"gapless-polls": polls})
+        run = await gapless.start(asked, id=f"{queue}-{polls}", queue=queue)
+        assert (await run.result()).state is State.SUCCEEDED
         history = await gapless.client.get_workflow_handle(run.id).fetch_history()
         sizes.append(len(history.events))
-    assert sizes[0] == sizes[1]
+    assert sizes[0] == sizes[1] <= 20
 
 
 async def test_a_terminal_submit_needs_neither_poll_nor_fetch(gapless: Gapless, emulator: Emulator, queue: str) -> None:
@@ -251,7 +255,7 @@ async def test_what_takes_too_long_is_stopped(
     run = await gapless.start(request(fault, limits=limits), id=queue, queue=queue)
     outcome = await run.result()
     assert (outcome.state, outcome.failure.kind) == (State.FAILED, kind)
-    assert emulator.stats()["cancel_requests"] == 1
+    assert emulator.stats()["cancel_requests"] >= 1
 
 
 @pytest.mark.parametrize(
@@ -259,7 +263,7 @@ async def test_what_takes_too_long_is_stopped(
     [
         ("ends-failed", State.FAILED, "provider_failed"),
         ("ends-incomplete", State.INCOMPLETE, "incomplete"),
-        ("ends-budget-exceeded", State.INCOMPLETE, "incomplete"),
+        ("ends-budget-exceeded", State.INCOMPLETE, "budget_exceeded"),
         ("ends-requires-action", State.INPUT_REQUIRED, "input_required"),
         ("ends-cancelled", State.CANCELLED, "cancelled_elsewhere"),
     ],
@@ -283,7 +287,7 @@ async def test_cancel_reaches_the_provider(gapless: Gapless, emulator: Emulator,
     await run.cancel()
     with pytest.raises(RunCancelled):
         await run.result()
-    assert emulator.stats()["cancel_requests"] == 1
+    assert emulator.stats()["cancel_requests"] >= 1
     description = await gapless.client.get_workflow_handle(queue).describe()
     assert description.status is WorkflowExecutionStatus.CANCELED
     assert description.typed_search_attributes.get(attributes.STATE) == "cancelled"
@@ -299,7 +303,7 @@ async def test_cancel_during_the_submission_stops_what_was_created(
     await run.cancel()
     with pytest.raises(RunCancelled):
         await run.result()
-    assert emulator.stats()["cancel_requests"] == 1
+    assert emulator.stats()["cancel_requests"] >= 1
 
 
 async def test_the_ui_tells_the_story(gapless: Gapless, emulator: Emulator, queue: str) -> None:

@@ -4,7 +4,16 @@ import shlex
 
 from temporalio.exceptions import ApplicationError
 
-from gapless.contract.interaction import Failure, Handle, InteractionRequest, Snapshot, State
+from gapless.contract.interaction import (
+    Allowance,
+    Failure,
+    Handle,
+    InteractionRequest,
+    Limits,
+    Result,
+    Snapshot,
+    State,
+)
 
 MAX = 1000
 """Characters of a foreign message that are passed on; Temporal keeps 4 KiB of a failure."""
@@ -77,7 +86,7 @@ def deadline(request: InteractionRequest, handle: Handle | None, after_cancel: S
         kept = "The task was not sent in time, so nothing runs at the provider."
         next_step = "Is a worker there (gapless worker)? Start the task again, with a longer deadline if need be."
     else:
-        kept = f"{handle.interaction_id} was to be stopped: {_stopped(after_cancel)}."
+        kept = f"{handle.interaction_id} was to be stopped: {stopped(after_cancel)}."
         next_step = "Give the task a longer deadline, or look at the interaction in the provider's console."
     return Failure(
         kind="deadline_exceeded",
@@ -86,15 +95,43 @@ def deadline(request: InteractionRequest, handle: Handle | None, after_cancel: S
     )
 
 
-def _stopped(snapshot: Snapshot | None) -> str:
+def stopped(snapshot: Snapshot | None) -> str:
+    """Say what the provider said when it was asked to stop."""
     if snapshot is None:
         return "the provider did not confirm, so it may still run and be billed"
+    if not snapshot.state.settled:
+        return f"the provider still says {snapshot.raw!r}, so it may run on and be billed"
     kept = f", what there was is artifact {snapshot.document.digest}" if snapshot.document else ""
     return f"the provider said {snapshot.raw!r}{kept}"
 
 
+def used_up(limits: Limits) -> Failure:
+    """A lost submission may use all that the limits allow, so there is nothing left for another one."""
+    named = {"max_total_tokens": limits.max_total_tokens, "max_cost_usd": limits.max_cost_usd}
+    which = " and ".join(f"{name}={value}" for name, value in named.items() if value is not None)
+    return Failure(
+        kind="limit_used_up",
+        message=f"It was not sent again: a lost submission counts with all it may use, and that is all of {which}.",
+        next_step="Look in the provider's console; start the task again if it does not run.",
+    )
+
+
+def excess(allowance: Allowance, result: Result | None) -> list[str]:
+    """Name the limits that a result is over."""
+    used = result.usage.total if result and result.usage else 0
+    usd = result.cost.usd if result and result.cost else None
+    over = []
+    if allowance.tokens is not None and used > allowance.tokens:
+        over.append(f"it used {used:,} tokens, over its limit of {allowance.tokens:,}: the provider's is best effort")
+    if allowance.cost_usd is not None and usd is not None and usd > allowance.cost_usd:
+        over.append(f"it cost {usd:.4f} USD, over its limit of {allowance.cost_usd}")
+    return over
+
+
 _POLL = {
     "QueuedTooLong": "queued_too_long",
+    "TokenLimit": "token_limit",
+    "CostLimit": "cost_limit",
     "RunningTooLong": "running_too_long",
     "ReadRejected": "read_rejected",
 }
@@ -105,7 +142,7 @@ def poll(cause: BaseException | None, handle: Handle, after_cancel: Snapshot | N
     kind = _POLL.get(cause.type or "", "poll_failed") if isinstance(cause, ApplicationError) else "poll_failed"
     return Failure(
         kind=kind,
-        message=f"Gave up waiting for {handle.interaction_id}: {_said(cause)}. Stopping it: {_stopped(after_cancel)}.",
+        message=f"Gave up waiting for {handle.interaction_id}: {_said(cause)}. Stopping it: {stopped(after_cancel)}.",
         next_step="Look at the interaction in the provider's console; start the task again if it is still wanted.",
     )
 
@@ -128,7 +165,7 @@ _SETTLED = {
     ),
     State.INCOMPLETE: (
         "incomplete",
-        "The provider stopped early (a token limit, a budget); what there is was kept.",
+        "The provider stopped early, at a limit; what there is was kept.",
         "Use the partial result, or go on from it with previous_interaction_id and its environment.",
     ),
     State.FAILED: (
@@ -149,10 +186,29 @@ _SETTLED = {
 }
 
 
-def settled(snapshot: Snapshot, handle: Handle) -> Failure | None:
+_INCOMPLETE = {
+    "budget_exceeded": (
+        "budget_exceeded",
+        "The provider's token budget ended the task; what there is was kept.",
+        "Use the partial result; a new task needs a larger budget. It is never tried again by itself.",
+    ),
+    "requires_continuation": (
+        "requires_continuation",
+        "The provider paused the task, to be gone on with by a new one; what there is was kept.",
+        "Go on from it with previous_interaction_id and its environment: that is a task of its own, and billed.",
+    ),
+}
+"""The provider's own words that say more than "stopped early"."""
+
+
+def settled(snapshot: Snapshot, handle: Handle, limits: Limits) -> Failure | None:
     """Return why an end is not a success, or None when it is."""
     if snapshot.state not in _SETTLED:
         return None
     kind, message, next_step = _SETTLED[snapshot.state]
+    if snapshot.state is State.INCOMPLETE:
+        kind, message, next_step = _INCOMPLETE.get(snapshot.raw, _SETTLED[State.INCOMPLETE])
     said = f"{handle.interaction_id}, status {snapshot.raw!r}"
+    if snapshot.state is State.INCOMPLETE and limits.max_total_tokens is not None:
+        said += f", max_total_tokens {limits.max_total_tokens:,}"
     return Failure(kind=kind, message=f"{message} ({said})", next_step=next_step)

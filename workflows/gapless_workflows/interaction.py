@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -18,6 +19,8 @@ from temporalio.exceptions import (
 
 from gapless.contract import attributes
 from gapless.contract.interaction import (
+    Account,
+    Allowance,
     Failure,
     Handle,
     Interaction,
@@ -26,6 +29,7 @@ from gapless.contract.interaction import (
     InteractionStatus,
     LostSubmission,
     OnLostSubmission,
+    Order,
     Outcome,
     Resolution,
     Result,
@@ -73,8 +77,14 @@ class InteractionWorkflow(Interaction):
         self._handle: Handle | None = None
         self._submissions = 0
         self._lost: list[LostSubmission] = []
+        self._account: Account | None = None
+        self._charged = Allowance(tokens=0, cost_usd=Decimal(0))
         self._resolution: Resolution | None = None
         self._deadline = workflow.info().workflow_start_time + request.limits.deadline
+        # Whoever starts a run with our client indexes it at no cost; what was indexed is not indexed again.
+        found = workflow.info().typed_search_attributes
+        self._indexed: tuple[str | None, str | None] = (found.get(attributes.STATE), None)
+        self._lean = found.get(attributes.STATE) is not None
 
     @workflow.run
     async def run(self, request: InteractionRequest) -> Outcome:
@@ -122,6 +132,7 @@ class InteractionWorkflow(Interaction):
             if workflow.now() >= self._deadline:
                 raise DeadlineReached
             self._submissions += 1
+            self._account = self._book()
             self._show(State.SUBMITTING, "the provider to accept the task")
             try:
                 submission = await self._submit_once()
@@ -138,11 +149,47 @@ class InteractionWorkflow(Interaction):
                 continue
             return self._accept(submission.interaction_id, submission.snapshot)
 
+    def _book(self) -> Account:
+        """Return what the submission that comes now is booked under."""
+        return Account(
+            model=self._request.model,
+            agent=self._request.agent,
+            sandbox=self._request.environment is not None,
+            job=workflow.info().typed_search_attributes.get(attributes.JOB),
+            submission=self._submissions,
+            sent_at=workflow.now(),
+        )
+
+    def _allowance(self) -> Allowance:
+        """Return what is left of the limits, for everything that is sent from now on."""
+        limits, charged = self._request.limits, self._charged
+        tokens, usd = limits.max_total_tokens, limits.max_cost_usd
+        return Allowance(
+            tokens=None if tokens is None else tokens - (charged.tokens or 0),
+            cost_usd=None if usd is None else usd - (charged.cost_usd or 0),
+        )
+
+    def _charge(self, allowed: Allowance | None) -> None:
+        """Count a lost submission with all that it was allowed, since it may run.
+
+        Raises:
+            Ended: that leaves nothing for another one.
+        """
+        left, charged = self._allowance(), self._charged
+        allowed = allowed or left
+        self._charged = Allowance(
+            tokens=(charged.tokens or 0) + (allowed.tokens or 0),
+            cost_usd=(charged.cost_usd or 0) + (allowed.cost_usd or 0),
+        )
+        left = self._allowance()
+        if (left.tokens is not None and left.tokens <= 0) or (left.cost_usd is not None and left.cost_usd <= 0):
+            raise Ended(failures.used_up(self._request.limits))
+
     async def _submit_once(self) -> Submission:
         """Run the submit activity; a cancellation first learns what became of a POST in flight."""
         activity = workflow.start_activity_method(
             InteractionActivities.submit,
-            self._request,
+            Order(**dict(self._request), allowance=self._allowance(), account=self._account),
             summary=clip(cell(f"submission {self._submissions} to {self._request.target}")),
             schedule_to_start_timeout=self._left(),
             **policies.SUBMIT,
@@ -167,7 +214,10 @@ class InteractionWorkflow(Interaction):
 
     def _accept(self, interaction_id: str, snapshot: Snapshot) -> Snapshot:
         self._handle = Handle(
-            provider=self._request.provider, interaction_id=interaction_id, accepted_at=workflow.now()
+            provider=self._request.provider,
+            interaction_id=interaction_id,
+            accepted_at=workflow.now(),
+            account=self._account,
         )
         self._show(snapshot.state, "the provider to finish")
         self._index(snapshot.state)
@@ -196,6 +246,7 @@ class InteractionWorkflow(Interaction):
         if self._request.on_lost_submission is OnLostSubmission.RESUBMIT:
             if self._submissions >= self._request.limits.max_submissions:
                 raise Ended(failures.lost(lost, self._submissions))
+            self._charge(_allowed(error))
             wait = _retry_after(error.cause) or policies.REFUSAL_BACKOFF * 2 ** (len(self._lost) - 1)
             self._show(State.SUBMITTING, f"{wait} to pass, since an answer was lost: {lost[:300]}")
             await workflow.sleep(wait, summary="an answer was lost; the next submission follows")
@@ -251,7 +302,7 @@ class InteractionWorkflow(Interaction):
             return await self._within_deadline(
                 workflow.execute_activity_method(
                     InteractionActivities.poll,
-                    Watch(handle=handle, queued=limits.queued, running=limits.running),
+                    Watch(handle=handle, queued=limits.queued, running=limits.running, allowance=self._allowance()),
                     summary=clip(f"wait for {handle.interaction_id}"),
                     schedule_to_close_timeout=self._left(),
                     **policies.POLL,
@@ -282,9 +333,9 @@ class InteractionWorkflow(Interaction):
             raise
 
     async def _settle(self, snapshot: Snapshot) -> Outcome:
-        failure = failures.settled(snapshot, self._require_handle())
+        failure = failures.settled(snapshot, self._require_handle(), self._request.limits)
         if snapshot.result is not None or snapshot.document is None:
-            return self._outcome(snapshot.state, result=snapshot.result, failure=failure)
+            return self._outcome(snapshot.state, result=self._checked(snapshot.result), failure=failure)
         self._show(snapshot.state, "the result to be fetched")
         handle = self._require_handle()
         try:
@@ -299,7 +350,12 @@ class InteractionWorkflow(Interaction):
             if is_cancelled_exception(error):
                 raise
             return self._outcome(snapshot.state, failure=failures.fetch(error.cause, handle, snapshot))
-        return self._outcome(snapshot.state, result=result, failure=failure)
+        return self._outcome(snapshot.state, result=self._checked(result), failure=failure)
+
+    def _checked(self, result: Result | None) -> Result | None:
+        """Name the limits that a result is over: a provider's own are best effort."""
+        excess = failures.excess(self._allowance(), result)
+        return result.model_copy(update={"problems": [*result.problems, *excess]}) if result and excess else result
 
     # Stopping
 
@@ -310,10 +366,8 @@ class InteractionWorkflow(Interaction):
             note = f"a submission without a usable answer may run and be billed ({self._lost[-1].reason[:300]})"
         elif self._handle is None:
             note = "nothing runs at the provider"
-        elif snapshot is None:
-            note = f"the provider did not confirm; {self._handle.interaction_id} may still run and be billed"
         else:
-            note = f"the provider says {snapshot.raw!r} of {self._handle.interaction_id}"
+            note = f"{self._handle.interaction_id}: {failures.stopped(snapshot)}"
         failure = Failure(kind="cancelled", message=f"Cancelled on request; {note}.", next_step="Nothing.")
         self._show(State.CANCELLED, "nothing: the run is over", failure)
         self._index(State.CANCELLED)
@@ -368,6 +422,10 @@ class InteractionWorkflow(Interaction):
         workflow.set_current_details(f"| | |\n|---|---|\n{table}{note}")
 
     def _index(self, state: State, *, provider: bool = False) -> None:
+        now = (state.value, self._handle.interaction_id if self._handle else None)
+        if self._lean and now == self._indexed:
+            return
+        self._indexed = now
         updates: list[Any] = [attributes.STATE.value_set(state.value)]
         if provider:
             updates.append(attributes.PROVIDER.value_set(self._request.provider))
@@ -412,19 +470,34 @@ def _lost(error: ActivityError) -> str | None:
         return "the worker was lost while it was submitting"
     if isinstance(cause, ApplicationError) and cause.type in {"SubmissionRefused", "SubmissionRejected"}:
         return None
+    if getattr(getattr(cause, "cause", None), "type", None) in {"KeyMissing", "Altered"}:
+        return None  # a worker without the key could not even read the task
     return getattr(cause, "message", None) or str(cause)
 
 
 def _id_left_behind(error: ActivityError) -> str | None:
     """Return the interaction id that a killed worker had beaten before it was lost."""
-    cause = error.cause
-    details = cause.last_heartbeat_details if isinstance(cause, TimeoutError) else []
-    found = details[0].get("interaction_id") if details and isinstance(details[0], dict) else None
+    found = _details(error.cause).get("interaction_id") if isinstance(error.cause, TimeoutError) else None
     return found if isinstance(found, str) else None
+
+
+def _allowed(error: ActivityError) -> Allowance | None:
+    """Return what a lost submission was allowed, or None when it died before it said so."""
+    found = _details(error.cause).get("allowed")
+    return Allowance.model_validate(found) if isinstance(found, dict) else None
 
 
 def _retry_after(cause: BaseException | None) -> timedelta | None:
     """Return the wait that the provider asked for; the activity put it into its failure."""
-    details = cause.details if isinstance(cause, ApplicationError) else []
-    seconds = details[0].get("retry_after") if details and isinstance(details[0], dict) else None
+    seconds = _details(cause).get("retry_after") if isinstance(cause, ApplicationError) else None
     return timedelta(seconds=seconds) if seconds else None
+
+
+def _details(cause: BaseException | None) -> dict[str, Any]:
+    """Return what the activity left behind: in its failure, or in the last heartbeat of a killed worker."""
+    details: Any = []
+    if isinstance(cause, TimeoutError):
+        details = cause.last_heartbeat_details
+    elif isinstance(cause, ApplicationError):
+        details = cause.details
+    return details[0] if details and isinstance(details[0], dict) else {}

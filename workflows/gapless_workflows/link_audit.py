@@ -4,7 +4,6 @@ import asyncio
 
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import (
     ActivityError,
     ChildWorkflowError,
@@ -138,21 +137,26 @@ class LinkAuditWorkflow(LinkAudit):
         )
 
     async def _interact(self, agent: str) -> Outcome:
-        job = workflow.info().typed_search_attributes.get(attributes.JOB)
+        request = InteractionRequest(
+            provider=self._request.provider,
+            agent=agent,
+            input=PROMPT.format(url=self._request.url),
+            environment="remote",
+            limits=Limits(
+                deadline=policies.AGENT_DEADLINE,
+                held=policies.AGENT_HELD,
+                max_total_tokens=self._request.max_total_tokens,
+                max_cost_usd=self._request.max_cost_usd,
+            ),
+        )
         return await workflow.execute_child_workflow(
             Interaction.run,
-            InteractionRequest(
-                provider=self._request.provider,
-                agent=agent,
-                input=PROMPT.format(url=self._request.url),
-                environment="remote",
-                limits=Limits(deadline=policies.AGENT_DEADLINE, held=policies.AGENT_HELD),
-            ),
+            request,
             id=self._agent_run,
             task_queue=_agents_queue(),
             execution_timeout=policies.AGENT_LIMIT,
             cancellation_type=workflow.ChildWorkflowCancellationType.TRY_CANCEL,  # stopping may take for ever
-            search_attributes=TypedSearchAttributes([SearchAttributePair(attributes.JOB, job)] if job else []),
+            search_attributes=attributes.at_start(workflow.info().typed_search_attributes.get(attributes.JOB), request),
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,  # so that it stops the provider's run
             static_summary=clip(f"{agent} audits {self._request.url}"),
             static_details=f"Part of {cell(workflow.info().workflow_id)}, whose verdict checks what it claims.",
@@ -191,6 +195,7 @@ class LinkAuditWorkflow(LinkAudit):
             interaction_id=outcome.interaction_id if outcome else None,
             submissions=outcome.submissions if outcome else 0,
             usage=outcome.result.usage if outcome and outcome.result else None,
+            cost=outcome.result.cost if outcome and outcome.result else None,
             note=note[:1000],
         )
 

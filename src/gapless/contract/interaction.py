@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -76,7 +77,9 @@ class Limits(Request):
     """Bounds of one interaction.
 
     `deadline` counts for the whole run from its start, the time in which it is held for a person left out: `held`
-    bounds that. `queued` and `running` bound the time that the provider reports the state without a break.
+    bounds that. `queued` and `running` bound the time that the provider reports the state without a break; a status
+    that nobody knows counts as running. `max_total_tokens` and `max_cost_usd` hold for all submissions of the run
+    together: one whose answer was lost counts with all that it was allowed.
     """
 
     deadline: timedelta = Field(default=timedelta(hours=4), gt=timedelta(0), le=timedelta(days=30))
@@ -84,6 +87,8 @@ class Limits(Request):
     running: timedelta = Field(default=timedelta(hours=2), gt=timedelta(0))
     held: timedelta = Field(default=timedelta(days=3), gt=timedelta(0), le=timedelta(days=30))
     max_submissions: int = Field(default=3, ge=1, le=10)
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    max_cost_usd: Decimal | None = Field(default=None, gt=0, max_digits=12)
 
 
 class InteractionRequest(Request):
@@ -91,6 +96,7 @@ class InteractionRequest(Request):
 
     `environment` is "remote" for a new sandbox, the id of an existing one, or the provider's own object.
     Labels: keys start with a letter; keys and values hold up to 63 lower-case letters, digits, `_` and `-`.
+    `sensitive` marks prompt and answer: such a request is only started where everything that is kept is encrypted.
     """
 
     provider: ProviderName = "gemini"
@@ -104,6 +110,7 @@ class InteractionRequest(Request):
     previous_interaction_id: InteractionId | None = None
     limits: Limits = Limits()
     on_lost_submission: OnLostSubmission = OnLostSubmission.HOLD
+    sensitive: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -122,12 +129,50 @@ class InteractionRequest(Request):
 
 
 class Usage(Model):
-    """Tokens as the provider counts them."""
+    """Tokens as the provider counts them; `input` holds the `cached` ones, too."""
 
     total: int = 0
     input: int = 0
     output: int = 0
     cached: int = 0
+    thought: int = 0
+    tool_use: int = 0
+
+
+class Cost(Model):
+    """What something costs in US dollars; None when a price or a quantity is unknown, and `unknown` says which."""
+
+    usd: Decimal | None
+    unknown: list[str] = Field(default_factory=list)
+
+
+class Allowance(Model):
+    """What one submission may use at the most; None is without a limit."""
+
+    tokens: int | None = None
+    cost_usd: Decimal | None = None
+
+
+class Account(Model):
+    """What a submission is booked under: model or agent, the job, and which submission of which round it is.
+
+    `sandbox`: an environment was asked for, whose time may have a price.
+    """
+
+    model: str | None = None
+    agent: str | None = None
+    sandbox: bool = False
+    job: str | None = None
+    round: int = 1
+    submission: int = 1
+    sent_at: datetime
+
+
+class Order(InteractionRequest):
+    """A request on its way to the provider: what it may use, and what it is booked under."""
+
+    allowance: Allowance = Allowance()
+    account: Account | None = None
 
 
 class Artifact(Model):
@@ -149,6 +194,7 @@ class Result(Model):
     document: Artifact
     files: list[Artifact] = Field(default_factory=list)
     usage: Usage | None = None
+    cost: Cost | None = None
     problems: list[str] = Field(default_factory=list)
 
 
@@ -174,19 +220,21 @@ class Submission(Model):
 
 
 class Handle(Model):
-    """What is needed to ask a provider about an interaction."""
+    """What is needed to ask a provider about an interaction, and to book what it costs."""
 
     provider: str
     interaction_id: InteractionId
     accepted_at: datetime
+    account: Account | None = None
 
 
 class Watch(Model):
-    """What one wait for an interaction needs: whom to ask, and for how long a state may last."""
+    """What one wait for an interaction needs: whom to ask, how long a state may last, what may be used."""
 
     handle: Handle
     queued: timedelta
     running: timedelta
+    allowance: Allowance = Allowance()
 
 
 class Settled(Model):
@@ -253,7 +301,7 @@ class InteractionActivities(ABC):
 
     @activity.defn(name="submit")
     @abstractmethod
-    async def submit(self, request: InteractionRequest) -> Submission:
+    async def submit(self, order: Order) -> Submission:
         """Send the task, once."""
 
     @activity.defn(name="poll")

@@ -1,13 +1,14 @@
 """A link audit: the deterministic auditor always, an agent beside it when one is named."""
 
 from abc import ABC, abstractmethod
+from decimal import Decimal
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 from temporalio import activity, workflow
 
-from gapless.contract.interaction import Artifact, Digest, Model, Outcome, ProviderName, Request, State, Usage
+from gapless.contract.interaction import Artifact, Cost, Digest, Model, Outcome, ProviderName, Request, State, Usage
 
 
 def _http_url(value: str) -> str:
@@ -32,7 +33,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 class LinkAuditRequest(Request):
     """What is audited: the pages of `url`'s origin, and whether links to other hosts are checked, too.
 
-    An agent is asked only when `agent` names one.
+    An agent is asked only when `agent` names one; the last two fields bound what it may use.
     """
 
     url: HttpUrl
@@ -42,6 +43,8 @@ class LinkAuditRequest(Request):
     connections: int = Field(default=8, ge=1, le=64)
     provider: ProviderName = "gemini"
     agent: str | None = Field(default=None, min_length=1, max_length=256)
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    max_cost_usd: Decimal | None = Field(default=None, gt=0, max_digits=12)
 
 
 class CrawlProgress(Model):
@@ -92,6 +95,7 @@ class AgentReport(Model):
     interaction_id: str | None = None
     submissions: int = 0
     usage: Usage | None = None
+    cost: Cost | None = None
     claims: Artifact | None = None
     verdict: Verdict | None = None
     note: str | None = None

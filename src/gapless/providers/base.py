@@ -61,8 +61,8 @@ class Provider(Protocol):
         """Say what this provider does differently from others."""
         ...
 
-    async def submit(self, request: InteractionRequest) -> Observation:
-        """Send the task in exactly one HTTP request.
+    async def submit(self, request: InteractionRequest, *, max_tokens: int | None = None) -> Observation:
+        """Send the task in exactly one HTTP request, with `max_tokens` as the provider's own limit where it has one.
 
         Raises:
             SubmissionRefused, SubmissionRejected: surely not created.

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ISOLATED := env -u TEMPORAL_ADDRESS -u TEMPORAL_NAMESPACE -u TEMPORAL_API_KEY -u TEMPORAL_PROFILE \
 	-u TEMPORAL_CONFIG_FILE -u GEMINI_API_KEY -u GOOGLE_API_KEY -u GOOGLE_GEMINI_BASE_URL \
-	-u GAPLESS_GEMINI_API_KEY -u GAPLESS_GEMINI_BASE_URL
+	-u GAPLESS_GEMINI_API_KEY -u GAPLESS_GEMINI_BASE_URL -u GAPLESS_ENCRYPTION_KEY
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean format lock
@@ -24,8 +24,9 @@ check: .venv/.installed ## Format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed ## Measure, and print what was measured
-	@$(ISOLATED) $(BIN)/python bench/history.py
+bench: .venv/.installed ## Measure, and print what was measured: about 20 minutes
+	@for name in billed_creates throughput waiting polls history; do \
+		printf '\n# %s\n' $$name; $(ISOLATED) $(BIN)/python bench/$$name.py || exit; done
 
 format: .venv/.installed ## Format the code and mend what can be mended by machine
 	$(BIN)/ruff format .
@@ -34,9 +35,11 @@ format: .venv/.installed ## Format the code and mend what can be mended by machi
 lock: .venv/.installed ## Renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--no-emit-find-links --upgrade --quiet --extra dev --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links --upgrade --quiet --output-file bench/peers/requirements.txt bench/peers/requirements.in
 
 clean: ## Remove what was installed and built here
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache gapless-report
+	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache gapless-report
 
 .venv/.installed: requirements.lock pyproject.toml
 	@echo "Setting up .venv (once, about a minute)" >&2

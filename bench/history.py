@@ -6,16 +6,12 @@ afterwards. Polls are a second apart, the least that the server allows, so 300 o
 
 import argparse
 import asyncio
-import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from gapless import Gapless, InteractionRequest, Settings, State, devserver
-from gapless.artifacts import ArtifactStore
-from gapless.payloads import data_converter
+from common import MODEL, gapless_in, say
+from gapless import Gapless, InteractionRequest, State
 from gapless.telemetry import configure_logging
 from gapless.testing.emulator import Emulator
 from gapless_workers.main import run_main
@@ -34,31 +30,13 @@ class Row(NamedTuple):
     created: int
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-@asynccontextmanager
-async def _gapless(folder: Path) -> AsyncIterator[Gapless]:
-    """Yield a client of a server in this folder, without an emulator's address yet."""
-    settings = Settings.load(data_dir=folder, GEMINI_API_KEY="any", poll_max_interval=1.0)
-    server = await devserver.start(settings, say=_say)
-    try:
-        converter = data_converter(ArtifactStore(settings.artifacts_url))
-        yield Gapless(await devserver.connect(settings, server, data_converter=converter), server, settings)
-    finally:
-        devserver.stop(settings)
-
-
 async def _measure(gapless: Gapless, polls: int) -> Row:
     """Run one interaction against an emulator of its own, which counts what it was asked."""
     queue = f"{QUEUE}-{polls}"
     async with Emulator(run_seconds=0.0) as emulator:
         settings = gapless.settings.model_copy(update={"gemini_base_url": emulator.url})
         async with worker(gapless.client, settings, [queue]):
-            request = InteractionRequest(
-                model="gemini-3.8-flash", input="Say hello.", labels={"gapless-polls": str(polls)}
-            )
+            request = InteractionRequest(model=MODEL, input="Say hello.", labels={"gapless-polls": str(polls)})
             outcome = await (await gapless.start(request, id=queue, queue=queue)).result()
         if outcome.state is not State.SUCCEEDED:
             raise SystemExit(f"{polls} polls: the run ended as {outcome.state}: {outcome.failure}")
@@ -74,9 +52,9 @@ async def _main() -> int:
     parser.add_argument("--polls", type=int, nargs="+", default=[3, 30, 300], help='how often it says "not yet"')
     wanted = parser.parse_args().polls
     configure_logging("warning")
-    _say(f"{max(wanted)} polls take about {max(wanted) * 1.25 / 60:.1f} min")
+    say(f"{max(wanted)} polls take about {max(wanted) * 1.25 / 60:.1f} min")
     with tempfile.TemporaryDirectory(prefix="gapless-bench-") as folder:
-        async with _gapless(Path(folder)) as gapless:
+        async with gapless_in(Path(folder)) as gapless:
             rows = await asyncio.gather(*(_measure(gapless, polls) for polls in wanted))
     print(f"{'not yet':>8}{'GETs':>8}{'events':>8}{'bytes':>8}{'created':>9}")
     for row in rows:

@@ -1,10 +1,10 @@
 """A real Temporal server for the session, the emulator on a socket, and workers in and out of this process."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,7 +13,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
+from pydantic import SecretStr
 
+import leaks
 from gapless import devserver
 from gapless.artifacts import ArtifactStore
 from gapless.client import Gapless
@@ -21,8 +24,10 @@ from gapless.config import Settings
 from gapless.payloads import data_converter
 from gapless.testing.emulator import Emulator
 from gapless_workers.worker import worker
+from worker_process import Fork
 
-KEY = "test-key-that-must-not-leak"
+KEY = leaks.KEY
+SENSITIVE = leaks.SENSITIVE
 AGENT = "antigravity-preview-09-2026"
 MODEL = "gemini-3.8-flash"
 
@@ -38,12 +43,43 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("gapless")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def log_file(data_dir: Path) -> Iterator[Path]:
+    """Write down all that is logged in this process, at any level and with nothing blotted out, for the scan."""
+    root, path = logging.getLogger(), data_dir / "suite.log"
+    handler = logging.FileHandler(path)
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield path
+    root.removeHandler(handler)
+    handler.close()
+
+
+@pytest.fixture(autouse=True)
+def _logged() -> None:
+    """Send structlog's lines there, too; each time anew, since some tests set logging up by themselves."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+
+
 @pytest.fixture(scope="session")
-async def server(data_dir: Path) -> AsyncIterator[devserver.Server]:
-    """Start a Temporal server of the session's own."""
+async def server(
+    data_dir: Path, log_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[devserver.Server]:
+    """Start a Temporal server of the session's own; at its end, nothing in this session's files holds a secret."""
     settings = Settings.load(data_dir=data_dir)
-    yield await devserver.start(settings, say=lambda line: print(line, file=sys.stderr))
+    server = await devserver.start(settings, say=lambda line: print(line, file=sys.stderr))
+    yield server
+    await leaks.plant(await connect(settings, server))
     devserver.stop(settings)
+    leaks.assert_not_blind(data_dir, log=log_file)
+    leaks.assert_none(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -74,8 +110,18 @@ def settings_for(data_dir: Path, url: str) -> Settings:
 @pytest.fixture
 async def gapless(server: devserver.Server, settings: Settings) -> Gapless:
     """Return a client of the session's server."""
-    converter = data_converter(ArtifactStore(settings.artifacts_url))
+    return await connect(settings, server)
+
+
+async def connect(settings: Settings, server: devserver.Server) -> Gapless:
+    """Connect to this very server."""
+    converter = data_converter(ArtifactStore.of(settings))
     return Gapless(await devserver.connect(settings, server, data_converter=converter), server, settings)
+
+
+def encrypted(settings: Settings, key: str = leaks.ENCRYPTION_KEY) -> Settings:
+    """Return the settings with a key."""
+    return settings.model_copy(update={"encryption_key": SecretStr(key)})
 
 
 @pytest.fixture
@@ -97,6 +143,7 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     return inherited | {
         "GEMINI_API_KEY": KEY,
+        "GAPLESS_ENCRYPTION_KEY": settings.encryption_key.get_secret_value() if settings.encryption_key else "",
         "GOOGLE_GEMINI_BASE_URL": settings.gemini_base_url or "",
         "GAPLESS_DATA_DIR": str(settings.data_dir),
         "GAPLESS_POLL_MAX_INTERVAL": str(settings.poll_max_interval),
@@ -111,13 +158,9 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, queue: str, log: Path, stall: str = "") -> None:
         self.log = log
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).parent / "worker_process.py"), queue, stall],
-                env=environment(settings),
-                stdout=out,
-                stderr=out,
-            )
+        log.touch()
+        self.process = Fork(environment(settings), log, queue, stall)
+        self.process.start()
 
     def kill(self) -> None:
         """SIGKILL: nothing is cleaned up."""

@@ -1,16 +1,27 @@
-"""A worker for tests that kill it: `worker_process.py QUEUE [STALL]`.
+"""Workers for tests that kill them: a process of its own, and an interceptor that holds an activity up.
 
-STALL names an activity that hangs: "before:submit" before its body runs, "after:submit" after it has returned and
-before the server hears of it. Temporal's own interceptors do that; the product has no switch for it.
+A stall is written "before:submit": the activity hangs before its body runs. "after:submit": after its first end, a
+return or an error, and before the server hears of it. "return:poll": the same, but only after a return, since a poll
+that says "not yet" ends with an error. Temporal's own interceptors do that; the product has no switch for it.
 """
 
 import asyncio
+import multiprocessing
+import os
 import signal
-import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity
-from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
 
 from gapless.client import Gapless
 from gapless.config import Settings
@@ -18,47 +29,110 @@ from gapless.telemetry import configure_logging
 from gapless_workers.main import run_main
 from gapless_workers.worker import serve
 
+BEAT = 1.0
+"""Seconds between the beats of an activity that is held up."""
+
 
 class Stall(Interceptor):
-    """Makes one activity hang."""
+    """Holds one activity up, once, until it is released; meanwhile it repeats the last heartbeat, marked `stalled`."""
 
-    def __init__(self, where: str, name: str) -> None:
-        self._where, self._name = where, name
+    def __init__(self, spec: str) -> None:
+        self.where, self.name = spec.split(":")
+        self.reached, self.released = asyncio.Event(), asyncio.Event()
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
         """Wrap the activities."""
-        return _Stalled(next, self._where, self._name)
+        return _Stalled(next, self)
+
+    async def hold(self, last: Sequence[Any]) -> None:
+        """Hang here, beating, so that only a kill ends the attempt."""
+        self.reached.set()
+        print("stalled", self.where, self.name, flush=True)
+        known = last[0] if last and isinstance(last[0], dict) else {}
+        while not self.released.is_set():
+            activity.heartbeat({**known, "stalled": True})
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.released.wait(), BEAT)
 
 
 class _Stalled(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, where: str, name: str) -> None:  # noqa: A002
+    def __init__(self, next: ActivityInboundInterceptor, stall: Stall) -> None:  # noqa: A002
         super().__init__(next)
-        self._where, self._name = where, name
+        self._stall = stall
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        self._beats = _Beats(outbound)
+        super().init(self._beats)
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        mine = activity.info().activity_type == self._name
-        if mine and self._where == "before":
-            activity.heartbeat({"stalled": True})
-            print("stalled before", self._name, flush=True)
-            await asyncio.sleep(3600)
-        result = await super().execute_activity(input)
-        if mine and self._where == "after":
-            print("stalled after", self._name, flush=True)
-            await asyncio.sleep(3600)
+        stall = self._stall
+        if activity.info().activity_type != stall.name or stall.reached.is_set():
+            return await super().execute_activity(input)
+        if stall.where == "before":
+            await stall.hold(activity.info().heartbeat_details)
+        self._beats.last = activity.info().heartbeat_details
+        try:
+            result = await super().execute_activity(input)
+        except Exception:
+            if stall.where == "after":
+                await stall.hold(self._beats.last)
+            raise
+        if stall.where != "before":
+            await stall.hold(self._beats.last)
         return result
 
 
-async def main() -> int:
+class _Beats(ActivityOutboundInterceptor):
+    """Remembers the last heartbeat."""
+
+    last: Sequence[Any] = ()
+
+    def heartbeat(self, *details: Any) -> None:
+        self.last = details
+        super().heartbeat(*details)
+
+
+class Fork(ForkServerProcess):
+    """A process that a server forks which has loaded everything; it has the methods of a `Popen`."""
+
+    def __init__(self, environment: dict[str, str], log: Path, queue: str, stall: str) -> None:
+        super().__init__(target=_main, args=(environment, log, queue, stall), daemon=True)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it lives."""
+        return self.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.pid or 0, number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; returns the exit code."""
+        self.join(timeout)
+        if self.exitcode is None:
+            raise TimeoutError(f"worker {self.pid} has not ended within {timeout} s")
+        return self.exitcode
+
+
+# What takes long to import, and is found without the path of the tests, which the server does not have.
+multiprocessing.get_context("forkserver").set_forkserver_preload(["gapless_workers.worker", "gapless.providers.gemini"])
+
+
+def _main(environment: dict[str, str], log: Path, queue: str, stall: str) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    with log.open("ab") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    run_main(_serve(queue, stall))
+
+
+async def _serve(queue: str, stall: str) -> int:
     """Serve the queue until SIGTERM."""
-    queue, stall = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
     configure_logging("info")
     gapless = await Gapless.connect(Settings.load())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    interceptors = [Stall(*stall.split(":"))] if stall else []
+    interceptors = [Stall(stall)] if stall else []
     await serve(gapless.client, gapless.settings, [queue], stop, interceptors=interceptors)
     return 0
-
-
-if __name__ == "__main__":
-    run_main(main())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import leaks
 from conftest import WorkerProcess, settings_for, until
 from faults.runs import beat, request
 from gapless import Gapless, State, devserver
@@ -16,10 +17,12 @@ from gapless.testing.emulator import Emulator
 
 @pytest.fixture
 async def settings(tmp_path: Path, emulator: Emulator) -> AsyncIterator[Settings]:
-    """Return settings with a data folder, and so a server, of the test's own."""
+    """Return settings with a data folder, and so a server, of the test's own; nothing of it may hold a secret."""
     settings = settings_for(tmp_path / "own", emulator.url)
     yield settings
     devserver.stop(settings)
+    assert leaks.find(request().input, settings.data_dir)  # the scan is not blind
+    leaks.assert_none(tmp_path)
 
 
 @pytest.fixture

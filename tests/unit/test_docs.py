@@ -17,6 +17,7 @@ from gapless import Gapless, Outcome, State
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
 from gapless.schedules import read_jobs
+from gapless.spend import RateCard
 from gapless.testing.emulator import Emulator
 from gapless_cli.main import app
 from gapless_workers.worker import worker
@@ -126,7 +127,7 @@ def test_every_setting_is_documented() -> None:
         variable = next(iter(_variables(name, field)))
         row = next(line for line in text.splitlines() if line.startswith("| ") and f"`{variable}`" in line)
         key, default = (cell.strip() for cell in row.split("|")[2:4])
-        assert key == {"gemini_api_key": "", "jobs": "`[jobs.NAME]`"}.get(name, f"`{name}`")
+        assert key == {"gemini_api_key": "", "encryption_key": "", "jobs": "`[jobs.NAME]`"}.get(name, f"`{name}`")
         if isinstance(field.default, str | float):
             assert default == f"`{field.default}`"
 
@@ -170,12 +171,15 @@ def test_every_command_is_documented() -> None:
 
 
 @IN_EACH
-def test_examples_load(page: Path) -> None:
-    """Python runs as far as definitions and imports go; jobs in TOML are jobs."""
+def test_examples_load(page: Path, tmp_path: Path) -> None:
+    """Python runs as far as definitions and imports go; what is TOML are jobs, or a rate card."""
     for example in examples(page, "python"):
         exec(compile(example.text, f"{page.name}:{example.line}", "exec"), {"__name__": "example"})
+    card = tmp_path / "rates.toml"
     for example in examples(page, "toml"):
-        assert read_jobs(tomllib.loads(example.text)["jobs"])
+        card.write_text(example.text)
+        found = tomllib.loads(example.text)
+        assert RateCard.read(card).rates if "rates" in found else read_jobs(found["jobs"])
 
 
 def test_the_jobs_of_a_deployment_are_jobs() -> None:

@@ -7,7 +7,7 @@ ISOLATED := env -u TEMPORAL_ADDRESS -u TEMPORAL_NAMESPACE -u TEMPORAL_API_KEY -u
 	-u GAPLESS_GEMINI_API_KEY -u GAPLESS_GEMINI_BASE_URL -u GAPLESS_ENCRYPTION_KEY
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean format lock
+.PHONY: help demo test matrix check bench clean format lock
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -17,6 +17,9 @@ demo: .venv/.installed ## Audit a real documentation site, with an agent beside 
 
 test: .venv/.installed ## Run the tests on a Temporal server of their own
 	@$(ISOLATED) $(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+matrix: .venv/.installed ## Play the fault matrix: 288 cases, about 10 minutes
+	@$(ISOLATED) $(BIN)/python -m pytest -m matrix --numprocesses 2 tests/faults/test_matrix.py $(ARGS)
 
 check: .venv/.installed ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

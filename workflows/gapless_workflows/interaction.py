@@ -273,6 +273,8 @@ class InteractionWorkflow(Interaction):
         if resolution.action == "abandon":
             raise Ended(failures.abandoned(lost))
         if resolution.interaction_id is None:
+            if self._lean:
+                self._index(State.SUBMITTING)
             return None
         return self._accept(resolution.interaction_id, _unseen())
 

@@ -169,6 +169,8 @@ class GeminiProvider:
                 continue
             data = await self._download(environment_id, path, problems)
             if data is not None:
+                if size and len(data) != size:  # nothing else tells a file from the first half of it
+                    raise Unavailable(f"file {path}: {len(data)} bytes came, {size} were listed")
                 budget -= len(data)
                 yield File(path, data)
 

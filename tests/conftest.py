@@ -208,6 +208,18 @@ async def until(condition: Callable[[], Any] | Callable[[], Awaitable[Any]], sec
         await asyncio.sleep(0.05)
 
 
+def released(address: str) -> bool:
+    """Say whether a port can be listened on again: a killed process lets go of it a moment after its death."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return False
+    return True
+
+
 def free_port() -> int:
     """Return a port on which nobody listens now."""
     with socket.socket() as probe:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 import leaks
-from conftest import AGENT, WorkerProcess, connect, settings_for, until
+from conftest import AGENT, WorkerProcess, connect, released, settings_for, until
 from faults.matrix import CASES, FAULTS, KILLS, LEFT_OUT, MOMENTS, Case, Fault
 from faults.runs import beat
 from gapless import Gapless, InteractionRequest, Limits, Outcome, Resolution, Run, State, devserver
@@ -71,8 +71,9 @@ class Stage:
     async def replace_server(self) -> None:
         """Kill the server, and start it again on its file and ports."""
         os.kill(int(devserver.Files.of(self.settings).pid.read_text()), signal.SIGKILL)
-        await until(lambda: devserver.status(self.settings) is None)
-        assert (await devserver.start(self.settings)).address == self.gapless.server.address
+        address = self.gapless.server.address
+        await until(lambda: devserver.status(self.settings) is None and released(address))
+        assert (await devserver.start(self.settings)).address == address
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import leaks
-from conftest import WorkerProcess, settings_for, until
+from conftest import WorkerProcess, released, settings_for, until
 from faults.runs import beat, request
 from gapless import Gapless, State, devserver
 from gapless.config import Settings
@@ -34,7 +34,7 @@ async def server(settings: Settings) -> devserver.Server:
 async def replace_server(settings: Settings, server: devserver.Server) -> None:
     """Kill the server, and start it again on its file and ports."""
     os.kill(int(devserver.Files.of(settings).pid.read_text()), signal.SIGKILL)
-    await until(lambda: devserver.status(settings) is None)
+    await until(lambda: devserver.status(settings) is None and released(server.address))
     assert (await devserver.start(settings)).address == server.address
 
 

@@ -150,6 +150,7 @@ async def test_while_fetching(
     gapless: Gapless, emulator: Emulator, queue: str, start_worker: StartWorker, where: str
 ) -> None:
     """The result is fetched by the next worker, with the agent's files."""
+    emulator.inject("5xx-before", operation="files")  # else the look that sees the end takes the files along
     worker = start_worker(f"{where}:fetch")
     task = InteractionRequest(agent=AGENT, input="Write an answer.", environment="remote")
     run = await gapless.start(task, id=queue, queue=queue)

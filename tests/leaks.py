@@ -4,10 +4,12 @@ import base64
 import hashlib
 import json
 import logging
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gapless import Gapless, InteractionRequest
 from gapless.text import cell
@@ -93,7 +95,10 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _tables(path: Path) -> Iterator[bytes]:
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+    """Yield each table's values, read from a copy: what a killed server left has to be rolled back first."""
+    with TemporaryDirectory() as folder, closing(sqlite3.connect(shutil.copy(path, folder))) as database:
+        for rest in path.parent.glob(f"{path.name}-*"):
+            shutil.copy(rest, folder)
         database.text_factory = bytes
         for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             rows = database.execute(f'SELECT * FROM "{table.decode()}"')

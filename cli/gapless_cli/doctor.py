@@ -44,6 +44,7 @@ async def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machi
     checks = [
         Check("gapless", True, f"{gapless.__version__}, Python {sys.version.split()[0]}"),
         await _artifacts(settings),
+        _encryption(settings),
         await _provider(settings),
         _jobs(settings),
         *await _temporal(settings),
@@ -66,6 +67,12 @@ async def _artifacts(settings: Settings) -> Check:
     except ConfigurationError as error:
         return Check("artifacts", False, str(error).partition("\n")[0])
     return Check("artifacts", True, settings.artifacts_url)
+
+
+def _encryption(settings: Settings) -> Check:
+    if not settings.keys:
+        return Check("encryption", None, "no key is set: histories and results are kept in clear (docs/security.md)")
+    return Check("encryption", True, f"with the key {settings.keys.id}")
 
 
 async def _provider(settings: Settings) -> Check:
@@ -97,7 +104,7 @@ async def _temporal(settings: Settings) -> list[Check]:
     if server is None:
         return [Check("temporal", None, "no server is up; commands start one when they need it (gapless server start)")]
     try:
-        converter = data_converter(ArtifactStore(settings.artifacts_url))
+        converter = data_converter(ArtifactStore.of(settings))
         client = await devserver.connect(settings, server, data_converter=converter)
         connection = Gapless(client, server, settings)
         polled = [(queue, await connection.has_worker(queue)) for queue in TaskQueue]

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import pytest
@@ -91,10 +91,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 async def test_matrix(kill: str, moments: Sequence[str], stage: Stage, subtests: pytest.Subtests) -> None:
     """Each case ends as the table says."""
     trials = [Trial(case, kill, stage) for case in CASES if case.moment.split()[0] in moments]
-    async with AsyncExitStack() as stack:
-        for trial in trials:
-            stack.push_async_callback(trial.close)
-        found = await (side_by_side if kill in {"none", "worker"} else together)(trials, stage)
+    found = await (side_by_side if kill in {"none", "worker"} else together)(trials, stage)
     for trial, ended in zip(trials, found, strict=True):
         with subtests.test(f"{trial.case.fault} at {trial.case.moment}, kill {kill}"):
             assert ended == trial.expected, trial.queue
@@ -104,7 +101,7 @@ async def side_by_side(trials: list["Trial"], stage: Stage) -> list[Any]:
     """Play each case by itself."""
 
     async def play(trial: "Trial") -> dict[str, Any]:
-        async with stage.room:
+        async with stage.room, trial:
             await trial.reach()
             trial.kill_worker()
             return await trial.finish()
@@ -118,19 +115,22 @@ async def side_by_side(trials: list["Trial"], stage: Stage) -> list[Any]:
 async def together(trials: list["Trial"], stage: Stage) -> list[Any]:
     """Kill the server once, when all cases stand in their seam; those that hang come last, since no call hangs long."""
     reached: dict[Trial, Any] = {}
-    for wave in (False, True):
-        group = [trial for trial in trials if trial.hangs is wave]
-        found = await asyncio.gather(*(trial.reach() for trial in group), return_exceptions=True)
-        reached |= dict(zip(group, found, strict=True))
-    for trial in trials:
-        trial.kill_worker()
-    await stage.replace_server()
 
     async def finish(trial: "Trial") -> dict[str, Any]:
         async with stage.room:
             return reached[trial] or await trial.finish()
 
-    return list(await asyncio.gather(*map(finish, trials), return_exceptions=True))
+    async with AsyncExitStack() as stack:
+        for trial in trials:
+            await stack.enter_async_context(trial)
+        for wave in (False, True):
+            group = [trial for trial in trials if trial.hangs is wave]
+            found = await asyncio.gather(*(trial.reach() for trial in group), return_exceptions=True)
+            reached |= dict(zip(group, found, strict=True))
+        for trial in trials:
+            trial.kill_worker()
+        await stage.replace_server()
+        return list(await asyncio.gather(*map(finish, trials), return_exceptions=True))
 
 
 class Trial:
@@ -153,10 +153,13 @@ class Trial:
         held = case.held_after_kill if self._kill in {"worker", "both"} else case.held
         return _found(held, case.end, case.created, case.running)
 
-    async def close(self) -> None:
-        """Stop what is left of it."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        """Stop what is left of it; a worker that failed cancels who waits for it, and says here why."""
         self.kill_worker()
-        await self._open.aclose()
+        await self._open.__aexit__(*error)
 
     # Up to the kill
 

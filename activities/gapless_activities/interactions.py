@@ -129,13 +129,14 @@ class ProviderActivities(InteractionActivities):
     @activity.defn(name="submit")
     async def submit(self, order: Order) -> Submission:
         """Send the task in one POST, and leave its id in the heartbeat right after."""
+        if order.sensitive and not self._store.keys:
+            said = "nothing was sent: a sensitive task is kept encrypted only, set GAPLESS_ENCRYPTION_KEY here"
+            raise ApplicationError(said, type=SubmissionRejected.__name__, non_retryable=True)
         beat = _SubmitBeat()
         try:
             return await beating_shielded(beat, self._send(order, beat))
         except ProviderError as error:
-            if order.sensitive:  # a provider may repeat the prompt
-                error.args = (f"HTTP status {error.status or 'none'}; what was said is left out of a sensitive task",)
-            raise _failure(error, allowed=beat.details.get("allowed")) from None
+            raise _failure(error, order, allowed=beat.details.get("allowed")) from None
 
     async def _send(self, order: Order, beat: "_SubmitBeat") -> Submission:
         """Book and post; an entry in the ledger goes only when the task was surely not taken."""
@@ -188,6 +189,7 @@ class ProviderActivities(InteractionActivities):
             interaction_id=observation.interaction_id,
             accepted_at=snapshot.observed_at,
             account=order.account,
+            sensitive=order.sensitive,
         )
         return await self._complete(provider, handle, snapshot)
 
@@ -215,9 +217,10 @@ class ProviderActivities(InteractionActivities):
         except InteractionNotFound:
             return self._not_found(provider, watch, seen)
         except Unavailable as error:
-            raise self._not_yet(watch, seen, f"provider unavailable ({error})", error.retry_after) from None
+            said = f"provider unavailable ({_said(error, watch.handle)})"
+            raise self._not_yet(watch, seen, said, error.retry_after) from None
         except ProviderError as error:
-            raise _failure(error) from None
+            raise _failure(error, watch.handle) from None
         if snapshot.state.settled:
             return snapshot
         seen = _advance(seen, snapshot.state, snapshot.raw)
@@ -255,7 +258,7 @@ class ProviderActivities(InteractionActivities):
         try:
             return await beating(activity.heartbeat, self._collect(provider, handle, snapshot, snapshot.document))
         except ProviderError as error:
-            raise _failure(error) from None
+            raise _failure(error, handle) from None
 
     @activity.defn(name="cancel")
     async def cancel(self, handle: Handle) -> Snapshot:
@@ -268,7 +271,7 @@ class ProviderActivities(InteractionActivities):
                 raise _once_more("NotVisibleYet", "not visible yet, so it cannot be stopped yet") from None
             snapshot = Snapshot(state=State.EXPIRED, raw="not found", observed_at=_now())
         except ProviderError as error:
-            raise _failure(error) from None
+            raise _failure(error, handle) from None
         if not snapshot.state.settled and activity.info().attempt < CANCEL_LOOKS:
             raise _once_more("NotStoppedYet", f"after the request to stop, the provider still says {snapshot.raw!r}")
         log.info("interaction.cancel", interaction_id=handle.interaction_id, status=snapshot.raw)
@@ -324,7 +327,7 @@ class ProviderActivities(InteractionActivities):
         try:
             again = await provider.poll(handle.interaction_id)
         except ProviderError as error:
-            return data, document, [f"usage is missing, and asking again failed: {error}"]
+            return data, document, [f"usage is missing, and asking again failed: {_said(error, handle)}"]
         if again.state is not snapshot.state:
             log.warning("interaction.regressed", interaction_id=handle.interaction_id, status=again.raw)
             return data, document, [f"after the end, the provider said {again.raw!r}; ignored"]
@@ -405,11 +408,18 @@ def _advance(seen: Seen, state: State, raw: str) -> Seen:
     return seen.model_copy(update={"state": state, "raw": raw, "since": since})
 
 
-def _failure(error: ProviderError, **more: Any) -> ApplicationError:
+def _said(error: ProviderError, task: Order | Handle) -> str:
+    """Return what a provider said; not of a sensitive task, whose prompt it may repeat."""
+    if task.sensitive:
+        return f"HTTP status {error.status or 'none'}; what was said is left out of a sensitive task"
+    return str(error)
+
+
+def _failure(error: ProviderError, task: Order | Handle, **more: Any) -> ApplicationError:
     """Turn a provider's error into a failure of its class's name; small, without a chained traceback."""
     details: list[Any] = [{"retry_after": error.retry_after, "status": error.status, **more}]
     return ApplicationError(
-        str(error)[:1000],
+        _said(error, task)[:1000],
         *details,
         type=type(error).__name__,
         non_retryable=not error.retryable,

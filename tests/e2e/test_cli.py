@@ -329,7 +329,7 @@ async def test_doctor(alone: Command, command: Command, tmp_path: Path) -> None:
     checks = {check["name"]: check["ok"] for check in json.loads(fresh.out)}
     assert (fresh.code, checks) == (
         0,
-        {"gapless": True, "artifacts": True, "gemini": None, "jobs": None, "temporal": None},
+        {"gapless": True, "artifacts": True, "encryption": None, "gemini": None, "jobs": None, "temporal": None},
     )
     assert not (tmp_path / "data" / "server").exists()
     up = await command("doctor")

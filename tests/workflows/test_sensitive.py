@@ -22,6 +22,7 @@ from e2e.command import Command
 from gapless import Gapless, InteractionRequest, RunStatus, State, devserver, schedules
 from gapless.client import IdTaken, _fingerprint
 from gapless.config import Settings
+from gapless.contract.interaction import Interaction
 from gapless.encryption import KeyMissing
 from gapless.errors import ConfigurationError
 from gapless.testing.emulator import Emulator
@@ -46,12 +47,16 @@ def settings(settings: Settings) -> Settings:
     return encrypted(settings)
 
 
-@pytest.fixture
-async def echoing() -> AsyncIterator[str]:
-    """Serve a provider that refuses everything, and repeats in its error what it was sent; return its address."""
+@pytest.fixture(params=["submit", "poll"])
+async def echoing(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Serve a provider that refuses, from a moment on, and repeats in its error what it was sent; return its address."""
+    sent: list[str] = []
 
-    async def refuse(request: web.Request) -> web.Response:
-        return web.json_response({"error": {"code": "invalid_request", "message": await request.text()}}, status=400)
+    async def refuse(asked: web.Request) -> web.Response:
+        sent.append(await asked.text())
+        if request.param == "poll" and asked.method == "POST" and not asked.path.endswith("cancel"):
+            return web.json_response({"id": "v1_echo", "object": "interaction", "status": "in_progress"})
+        return web.json_response({"error": {"code": "invalid_request", "message": sent[0]}}, status=400)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", refuse)
@@ -118,7 +123,8 @@ async def test_an_error_that_repeats_the_prompt(
     told = settings.model_copy(update={"gemini_base_url": echoing})
     async with worker(gapless.client, told, [queue]):
         outcome = await (await gapless.start(request(), id=queue, queue=queue)).result()
-    assert (outcome.state, outcome.failure.kind) == (State.FAILED, "rejected")
+    assert outcome.state is State.FAILED
+    assert "what was said is left out of a sensitive task" in outcome.failure.message
     history = await kept(gapless, queue)
     assert not [text for text in (SENSITIVE, "invalid_request", "Traceback") if text.encode() in history]
 
@@ -147,6 +153,18 @@ async def test_without_a_key_nothing_is_started(plain: Settings, server: devserv
     run = await gapless.start(request(sensitive=False, input="Say hello."), id=queue, queue=queue)
     assert not run.attached
     await gapless.client.get_workflow_handle(queue).terminate()
+
+
+async def test_a_worker_without_a_key_sends_nothing(
+    plain: Settings, server: devserver.Server, emulator: Emulator, queue: str
+) -> None:
+    """A client of somebody else's may start a marked task in clear; it is refused where it would be sent."""
+    gapless = await connect(plain, server)
+    asked = request(input="Say hello.")
+    async with worker(gapless.client, plain, [queue]):
+        outcome = await gapless.client.execute_workflow(Interaction.run, asked, id=queue, task_queue=queue)
+    assert (outcome.failure.kind, emulator.stats()["created"]) == ("rejected", 0)
+    assert "GAPLESS_ENCRYPTION_KEY" in outcome.failure.message
 
 
 async def test_a_worker_without_the_key_fails_where_it_is_seen_and_another_goes_on(

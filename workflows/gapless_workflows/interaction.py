@@ -218,6 +218,7 @@ class InteractionWorkflow(Interaction):
             interaction_id=interaction_id,
             accepted_at=workflow.now(),
             account=self._account,
+            sensitive=self._request.sensitive,
         )
         self._show(snapshot.state, "the provider to finish")
         self._index(snapshot.state)

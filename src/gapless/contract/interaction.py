@@ -226,6 +226,7 @@ class Handle(Model):
     interaction_id: InteractionId
     accepted_at: datetime
     account: Account | None = None
+    sensitive: bool = False
 
 
 class Watch(Model):

@@ -5,7 +5,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from gapless.links import escape, report_json, report_markdown
+from gapless.links.report.document import flaky, read_report, report_of
+from gapless.links.report.review import review
 from unit.links.httpsite import Audit, Reply, page, redirect
+from unit.links.reports import validate
 
 NASTY = "\x1b[31mred\x1b[0m \x07 \u202egnp.exe\u202c \u200b </code><script>alert(1)</script> ]( http://x ) `` | @team #12 **b**"
 
@@ -24,11 +27,11 @@ async def test_the_report_is_grouped_by_page(audit: Audit) -> None:
     assert report_markdown(found) == (
         f"# Broken Link Audit — 127.0.0.1:{audit.site.port}\n"
         "## /api/reference\n"
-        "- [500] /api/legacy-auth\n"
-        "- [redirect to broken] /go → /nowhere\n"
-        "- [missing fragment] /api/reference#gone\n"
+        "- [500] /api/legacy-auth at 1:1\n"
+        "- [redirect to broken] /go → /nowhere at 1:52\n"
+        "- [missing fragment] /api/reference#gone at 1:32\n"
         "## /getting-started\n"
-        "- [404] /old-quickstart `Quick start`\n"
+        "- [404] /old-quickstart `Quick start` at 1:1\n"
         "\nTotal broken: 4 across 3 pages crawled.\n"
     )
 
@@ -70,11 +73,11 @@ async def test_long_lists_are_shortened_for_a_terminal(audit: Audit) -> None:
     lines = report_markdown(found, limit=2).splitlines()
     assert lines[1:] == [
         "## /",
-        "- [404] /c `to it`",
-        "- [missing fragment] /#x0 `to it`",
+        "- [404] /c `to it` at 33:1",
+        "- [missing fragment] /#x0 `to it` at 1:32",
         "… 29 [missing fragment] more here, the rest in report.md",
         "## /a",
-        "- [404] /x `to it`",
+        "- [404] /x `to it` at 1:32",
         "… 1 [404] on 1 more pages, the rest in report.md",
         "",
         "Total broken: 33 across 3 pages crawled.",
@@ -150,5 +153,43 @@ async def test_the_json_names_every_pair(audit: Audit, tmp_path: Path) -> None:
         "status": 404,
         "chain": [[f"{site}/to", 302], [f"{site}/gone", 404]],
         "text": "to it",
+        "line": 2,
+        "column": 1,
+        "attempts": 2,
+        "confirmation": "confirmed",
     }
     assert len(report["fingerprint"]) == 64
+
+
+async def test_the_report_of_a_crawl_fits_the_schema(audit: Audit) -> None:
+    """A real audit with each kind of result gives a document of the described form, which is read as it was."""
+    found = await audit(
+        {
+            "/": page("/a", "/no", "/go", "/moved", "http://[x"),
+            "/a": '<a href="gone">Gone</a><a href="#x">x</a>',
+            "/no": Reply("", 403),
+            "/go": redirect("/nowhere"),
+            "/moved": redirect("/a", 301),
+        }
+    )
+    document = report_json(found)
+    validate(document)
+    assert read_report(json.loads(json.dumps(document))).to_dict() == document
+    counted = {key: document[key] for key in ("start_reason", "refused", "total_broken", "version")}
+    assert counted == {"start_reason": None, "refused": 1, "total_broken": 4, "version": 1}
+    assert {each["target"] for each in document["findings"] if each["reason"] == "bad_url"} == {"http://[x"}
+
+
+async def test_what_was_only_flaky_stands_beside_the_report(audit: Audit) -> None:
+    """A link that failed once and then worked is in no report; it is named below the sum."""
+    found = await audit({"/": page("/once"), "/once": lambda asked: Reply("", 404 if asked.number == 1 else 200)})
+    assert report_json(found)["findings"] == []
+    assert [each.result for each in flaky(found)] == ["flaky"]
+    assert "## Recovered: 1" in report_markdown(found)
+
+
+async def test_a_site_that_fails_at_once_is_ill(audit: Audit) -> None:
+    """Its first page is why, and nobody is woken."""
+    found = report_of(await audit({"/": Reply("", 500)}))
+    assert found.start_reason == "http_500"
+    assert review(found).exit_code == 3

@@ -1,0 +1,226 @@
+"""The report document: whatever people and machines read of an audit is made from it alone.
+
+Equal sites give equal documents: no clock, no run id, no history, and nothing that failed once and then worked.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from types import NoneType
+from typing import Any, Final, Literal
+
+from gapless.links import check
+from gapless.links.result import Crawl, Finding
+
+VERSION: Final = 1
+REFUSALS = frozenset({"cf_challenge", "rate_limited", "refused"})
+
+Result = Literal["broken", "unverified", "warning", "flaky"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFinding:
+    """A link that is not ok, once for each page and target.
+
+    Attributes:
+        page: address of the page it stands on.
+        href: the link as written, where it stands first.
+        target: the address it means, fragment included; the link as written when it is no valid address.
+        result: "broken", "unverified" or "warning"; "flaky" only beside a report, never in it.
+        reason: stable id, for example "http_404", "missing_fragment", "blocked_403".
+        status: last HTTP status on the way, or None.
+        chain: address and status of each answer on the way, when there was more than one.
+        text: what a reader sees of the link.
+        line: line of the link in the page as served, from 1, or None when it was not found again.
+        column: column in that line, in characters, from 1, or None.
+        attempts: how often the target was asked for.
+        confirmation: "confirmed" when a later attempt failed as well, else "single".
+    """
+
+    page: str
+    href: str
+    target: str
+    result: Result
+    reason: str
+    status: int | None = None
+    chain: tuple[tuple[str, int | None], ...] = ()
+    text: str = ""
+    line: int | None = None
+    column: int | None = None
+    attempts: int = 1
+    confirmation: Literal["confirmed", "single"] = "single"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it with plain values only."""
+        values = {name: getattr(self, name) for name in self.__slots__}  # asdict copies deeply, ten times as slow
+        return values | {"chain": [list(hop) for hop in self.chain]}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an audit found.
+
+    Attributes:
+        version: of this document's form.
+        site: origin of the site, without a slash at the end.
+        start: address the audit began at.
+        start_reason: why the first page could not be read, as a reason id, or None when it could.
+        pages: pages crawled; a page is a final address.
+        links: links on them that the audit covers, repeated ones included.
+        addresses: addresses of the site that were asked for.
+        refused: how many of them were answered with a refusal: 401, 403, 429, a bot wall, a refused connection.
+        total_broken: distinct targets that are broken, fragment included.
+        complete: whether the whole site was seen.
+        incomplete_reason: why not, in one line, or None.
+        fingerprint: SHA-256 of the sorted (page, target, reason) of what is broken.
+        findings: every link that is not ok, sorted by page, target and reason.
+    """
+
+    site: str
+    start: str
+    start_reason: str | None
+    pages: int
+    links: int
+    addresses: int
+    refused: int
+    total_broken: int
+    complete: bool
+    incomplete_reason: str | None
+    fingerprint: str
+    findings: tuple[ReportFinding, ...]
+    version: Literal[1] = VERSION
+
+    @property
+    def host(self) -> str:
+        """Host of the site, with its port when it is not the scheme's own."""
+        return self.site.partition("//")[2]
+
+    @property
+    def broken(self) -> tuple[ReportFinding, ...]:
+        """The findings that are broken."""
+        return tuple(found for found in self.findings if found.result == check.BROKEN)
+
+    def path(self, address: str) -> str:
+        """Return an address of the site as what follows the origin, any other as it is."""
+        return address[len(self.site) :] if address.startswith(self.site + "/") else address
+
+    def key(self, found: ReportFinding) -> tuple[str, str]:
+        """Return what a link is known by from one audit to the next, wherever the site is served."""
+        return self.path(found.page), self.path(found.target)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it with plain values only, as it is written to report.json."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"findings": [found.to_dict() for found in self.findings]}
+
+
+def report_of(crawl: Crawl) -> Report:
+    """Return the report of a finished crawl; what was only flaky is left to `flaky`."""
+    shown = crawl.scope.shown
+    findings = tuple(_shown(crawl, found) for found in crawl.findings() if found.result != check.FLAKY)
+    broken = [found for found in findings if found.result == check.BROKEN]
+    standings = [check.standing(record) for url, record in crawl.records.items() if crawl.scope.on_site(url)]
+    return Report(
+        site=shown(crawl.scope.site),
+        start=shown(crawl.scope.start),
+        start_reason=_start_reason(crawl),
+        pages=len(crawl.pages),
+        links=crawl.links,
+        addresses=len(standings),
+        refused=sum(reason in REFUSALS or reason.startswith("blocked_") for _, reason in standings),
+        total_broken=len({found.target for found in broken}),
+        complete=crawl.complete,
+        incomplete_reason=crawl.incomplete_reason,
+        fingerprint=fingerprint(broken),
+        findings=findings,
+    )
+
+
+def report_json(crawl: Crawl) -> dict[str, Any]:
+    """Return the report of a finished crawl as plain values, one finding for each page and target that is not ok."""
+    return report_of(crawl).to_dict()
+
+
+def flaky(crawl: Crawl) -> tuple[ReportFinding, ...]:
+    """Return the links that failed and then worked; no two nights need agree on them, so the report has none."""
+    return tuple(_shown(crawl, found) for found in crawl.findings() if found.result == check.FLAKY)
+
+
+def _shown(crawl: Crawl, found: Finding) -> ReportFinding:
+    """Return a finding with addresses as people know them."""
+    shown = crawl.scope.shown
+    row = found.to_dict()
+    if crawl.scope.public:
+        chain = [[shown(url), status] for url, status in row["chain"]]
+        row |= {"page": shown(found.page), "target": shown(found.target), "chain": chain}
+    return _finding(row)
+
+
+def fingerprint(broken: Iterable[ReportFinding]) -> str:
+    """Return the SHA-256 of the sorted (page, target, reason); it changes when what is broken changes."""
+    rows = sorted({(found.page, found.target, found.reason) for found in broken})
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def read_report(document: object) -> Report:
+    """Read a report.json; keys that are not known are left out.
+
+    Raises:
+        ValueError: when it is no report, in one line that names what is wrong.
+    """
+    if not isinstance(document, Mapping) or "findings" not in document:
+        raise ValueError("this is no report: it has no findings")
+    if document.get("version") != VERSION:
+        raise ValueError(f"this report has version {document.get('version')!r}, not {VERSION}")
+    values = _checked(Report, document, "report")
+    return Report(**values | {"findings": tuple(_finding(found) for found in values["findings"])})
+
+
+def _start_reason(crawl: Crawl) -> str | None:
+    record = crawl.records.get(crawl.scope.start)
+    result, reason = check.standing(record) if record is not None else (check.OK, "")
+    if result != check.OK:
+        return reason
+    return None if crawl.pages else "not_checked"
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "status": (int, NoneType),
+    "line": (int, NoneType),
+    "column": (int, NoneType),
+    "start_reason": (str, NoneType),
+    "incomplete_reason": (str, NoneType),
+    "chain": (list, tuple),
+    "findings": (list, tuple),
+    "complete": (bool,),
+    **dict.fromkeys(("version", "attempts", "pages", "links", "addresses", "refused", "total_broken"), (int,)),
+}
+_CHOICES = {"result": {"broken", "unverified", "warning", "flaky"}, "confirmation": {"confirmed", "single"}}
+
+
+def _finding(document: object) -> ReportFinding:
+    if not isinstance(document, Mapping):
+        raise ValueError(f"a finding must be an object, not {document!r}")  # noqa: TRY004 -- the document is wrong
+    values = _checked(ReportFinding, document, "finding")
+    if values["reason"] == "bad_url":
+        values["target"] = values["target"].removeprefix("!")  # the mark of an address that is none
+    return ReportFinding(**values | {"chain": tuple(_hop(hop) for hop in values.get("chain", ()))})
+
+
+def _hop(hop: object) -> tuple[str, int | None]:
+    match hop:
+        case [str(url), (int() | None) as status]:
+            return url, status
+    raise ValueError(f"a hop must be an address and a status, not {hop!r}")
+
+
+def _checked(kind: type, document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    values = {field.name: document[field.name] for field in fields(kind) if field.name in document}
+    for field in fields(kind):
+        if field.name not in values and field.default is MISSING:
+            raise ValueError(f"{name}.{field.name} is missing")
+    for key, value in values.items():
+        if type(value) not in _KINDS.get(key, (str,)) or value not in _CHOICES.get(key, (value,)):
+            raise ValueError(f"{name}.{key} must not be {value!r}")
+    return values

@@ -1,22 +1,32 @@
-"""What an agent says is broken, read out of whatever it wrote."""
+"""What an agent says is broken, read out of whatever it wrote.
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+The first of these that holds a report counts: its files named link-audit.json, its text, its other files. In each,
+JSON is looked for first (fenced, commented, cut off or as JSON Lines, too), then lines: Markdown, tables, CSV,
+labels with values, sentences. An address named as working, as a repair or as the page it stands on is no claim.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from gapless.links import urls
 from gapless.links.escape import visible
+from gapless.links.reading.addresses import UNSEEN
+from gapless.links.reading.documents import documents
+from gapless.links.reading.fields import MAX_FIELD, Row, Said
+from gapless.links.reading.lines import Lines
+from gapless.links.reading.objects import is_report, walk
 
 FILE_NAME = "link-audit.json"
 MAX_BYTES = 5_000_000
 MAX_CLAIMS = 20_000
-MAX_FIELD = 2_000
-MAX_STARTS = 200
+MAX_ROWS = 50_000
+MAX_FAILED = 1_000
+MAX_PROBLEMS = 100
+MAX_OTHER_FILES = 20
 
-_HEADING = re.compile(r"#{1,6}\s+(.*)")
-_ITEM = re.compile(r"[-*]\s+\[([^\]]{1,80})\]\s+(\S+)")
-_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+_HALF_WIDTH = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
+_READABLE = (".json", ".jsonl", ".ndjson", ".md", ".txt", ".csv", ".tsv", ".html")
 
 
 class Claim(NamedTuple):
@@ -36,9 +46,10 @@ class Claim(NamedTuple):
 
 
 def parse_claims(text: str, *, site: str, files: Mapping[str, bytes]) -> tuple[list[Claim], list[str]]:
-    """Read an agent's claims: its JSON file, else JSON in its text, else a report in Markdown.
+    """Read an agent's claims.
 
-    Nothing that an agent writes raises; what cannot be used is named among the problems.
+    Nothing that an agent writes raises, and the time is proportional to its length; what cannot be used is named
+    among the problems.
 
     Args:
         text: the agent's answer.
@@ -49,109 +60,94 @@ def parse_claims(text: str, *, site: str, files: Mapping[str, bytes]) -> tuple[l
         The distinct claims in order, and the problems, one line each.
     """
     problems: list[str] = []
-    document = _from_files(files, problems)
-    if document is None:
-        if len(text) > MAX_BYTES:
-            problems.append(f"the answer is longer than {MAX_BYTES} characters; the rest was not read")
-            text = text[:MAX_BYTES]
-        document = _from_text(text)
-    rows = _rows(document, problems) if document is not None else _from_markdown(text)
-    claims: dict[Claim, None] = {}
-    for row in rows:
-        if len(claims) >= MAX_CLAIMS:
-            problems.append(f"more than {MAX_CLAIMS} claims; the rest was not read")
-            break
-        claim = _claim(row, urls.origin(site) + "/")
-        if claim is None:
-            problems.append(f"not a claim: {visible(str(row), 100)}")
-        else:
-            claims[claim] = None
-    if not claims and not problems and document is None:
-        problems.append("the answer holds no report that can be read")
-    return list(claims), problems[:100]
+    for name, said in _sources(text, files, problems):
+        rows = _read(said)
+        if rows is not None:
+            return _resolved(rows, site, problems), problems[:MAX_PROBLEMS]
+        if name == FILE_NAME:
+            problems.append(f"{FILE_NAME} holds no report that can be read")
+    problems.append("the answer holds no report that can be read")
+    return [], problems[:MAX_PROBLEMS]
 
 
-def _from_files(files: Mapping[str, bytes], problems: list[str]) -> Any:
-    for path in sorted(files):
-        if path.rsplit("/", 1)[-1] != FILE_NAME:
-            continue
+def _sources(text: str, files: Mapping[str, bytes], problems: list[str]) -> Iterator[tuple[str, str]]:
+    names = {path: path.rsplit("/", 1)[-1] for path in sorted(files)}
+    for path in (path for path, name in names.items() if name == FILE_NAME):
         if len(files[path]) > MAX_BYTES:
             problems.append(f"{FILE_NAME} is larger than {MAX_BYTES} bytes")
-            continue
-        document = _json(files[path].decode("utf-8", "replace"))
-        if document is not None:
-            return document
-        problems.append(f"{FILE_NAME} is not a JSON object")
-    return None
+        else:
+            yield FILE_NAME, files[path].decode("utf-8-sig", "replace")
+    if len(text) > MAX_BYTES:
+        problems.append(f"the answer is longer than {MAX_BYTES} characters; the rest was not read")
+    yield "", text[:MAX_BYTES]
+    others = [path for path, name in names.items() if name != FILE_NAME and name.lower().endswith(_READABLE)]
+    for path in others[:MAX_OTHER_FILES]:
+        if len(files[path]) <= MAX_BYTES:
+            yield names[path], files[path].decode("utf-8-sig", "replace")
 
 
-def _from_text(text: str) -> Any:
-    decoder = json.JSONDecoder()
-    at = -1
-    for _ in range(MAX_STARTS):
-        at = text.find("{", at + 1)
-        if at < 0:
+def _read(text: str) -> list[Row] | None:
+    """Return what a text claims, or None when it is no report."""
+    rows: list[Row] = []
+    outside: list[str] = []
+    report, end, failed = False, 0, 0
+    for document, begin, after in documents(text):
+        read = list(islice(walk(document, None), MAX_ROWS + 1 - len(rows)))
+        claimed = any(isinstance(row, Said) for row in read)
+        failed += not claimed
+        if failed > MAX_FAILED:
             break
-        try:
-            document, _end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(document, dict) and "broken" in document:
-            return document
-    return None
+        report = report or is_report(document)
+        rows += read if claimed or report else []
+        if claimed or (document and isinstance(document, dict)):
+            outside.append(text[end:begin])
+            end = after
+    if not report:  # objects by the way are no whole report: the lines around them may say more
+        rows += islice(Lines().read("".join([*outside, text[end:]])), MAX_ROWS + 1 - len(rows))
+    return rows if report or rows else None
 
 
-def _json(text: str) -> dict[str, Any] | None:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
+def _resolved(rows: Sequence[Row], site: str, problems: list[str]) -> list[Claim]:
+    claims: dict[Claim, None] = {}
+    home = urls.origin(site) + "/"
+    more = len(rows) > MAX_ROWS
+    for row in rows[:MAX_ROWS]:
+        claim = _claim(row, home) if isinstance(row, Said) else None
+        if claim is None:
+            problems.append(f"not a claim: {visible(str(row), 100)}")
+        elif claim in claims or len(claims) < MAX_CLAIMS:
+            claims[claim] = None
+        else:
+            more = True
+            break
+    if more:
+        problems.insert(0, f"more than {MAX_CLAIMS} claims, or {MAX_ROWS} with repetitions; the rest was not read")
+    return list(claims)
 
 
-def _rows(document: dict[str, Any], problems: list[str]) -> Iterator[Any]:
-    broken = document.get("broken")
-    if not isinstance(broken, list):
-        problems.append('"broken" is not a list')
-        return
-    yield from broken
-
-
-def _from_markdown(text: str) -> Iterator[dict[str, Any]]:
-    page: str | None = None
-    listed = True
-    for raw in text.splitlines():
-        line = raw.strip()
-        if heading := _HEADING.match(line):
-            title = _ESCAPED.sub(r"\1", heading[1]).strip().strip("`")
-            page = title if title.startswith(("/", *urls.WEB)) else None
-            listed = page is not None or title.startswith(("On ", "Broken"))
-        elif listed and (item := _ITEM.match(line)):
-            target = _ESCAPED.sub(r"\1", item[2]).strip("`").rstrip(",")
-            yield {"page": page, "href": None, "target": target, "reason": item[1]}
-
-
-def _claim(row: Any, site: str) -> Claim | None:
-    if not isinstance(row, dict):
-        return None
-    page, href, target, reason = (_field(row, name) for name in ("page", "href", "target", "reason"))
-    try:
-        page = urls.split_fragment(urls.join(site, page))[0] if page else None
-        resolved = urls.join(page if page and urls.is_web(page) else site, target or href or "")
-    except ValueError:
-        if not target and not href:
-            return None
-        resolved = target or href or ""
+def _claim(said: Said, home: str) -> Claim | None:
+    page, href, target = _clean(said.page), _clean(said.href), _clean(said.target)
     if not (target or href):
         return None
-    return Claim(page, href, resolved, reason or "")
+    page = urls.split_fragment(_joined(home, page, home))[0] if page else None
+    base = page if page and urls.is_web(page) else home
+    return Claim(page, href, _joined(base, target or href or "", home), _clean(said.reason) or "")
 
 
-def _field(row: dict[str, Any], name: str) -> str | None:
-    value = row.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
+def _joined(base: str, address: str, home: str) -> str:
+    if address.startswith(urls.authority(home) + "/"):  # the site's host without its scheme
+        address = home.split("/", 1)[0] + "//" + address
+    try:
+        return urls.join(base, address)
+    except ValueError:
+        return address
+
+
+def _clean(text: str | None) -> str | None:
+    """Return one field of a claim: of a bounded length, and valid text, which half a surrogate pair is not."""
+    if text is None:
         return None
-    # Half a surrogate pair is valid JSON and no valid text.
-    return value.strip()[:MAX_FIELD].encode("utf-8", "replace").decode() or None
+    text = text[: 4 * MAX_FIELD].strip(UNSEEN)[:MAX_FIELD]
+    if text[:1] in {"ｈ", "／", "．"} or text[:7].lower().startswith(("http：", "https：")):  # noqa: RUF001
+        text = text.translate(_HALF_WIDTH)
+    return text.encode("utf-8", "replace").decode() or None

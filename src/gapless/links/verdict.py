@@ -1,5 +1,17 @@
-"""What an agent's claims are worth: every one is fetched again, and what it missed is named."""
+"""What an agent's claims are worth: every one is fetched again, and what it missed is named.
 
+A claim is first matched to a link that the crawl saw, also when it spells the address in another way or names
+where a redirect leads. Only such links are fetched, so a claim never leads the audit to an address of its own.
+
+Reasons by verdict; they are stable:
+    confirmed, missed: those of a broken link, see `gapless.links.check`.
+    false_alarms: works (fetched again), not_on_page (no such link there).
+    unverifiable: those of an unverified link, for the target or for the page that it is said to stand on;
+        page_not_crawled, not_checked; too_many_links, when the page has more of them than were read.
+    out_of_scope: other_host.
+"""
+
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,15 +20,14 @@ from typing import Any
 from gapless.links import check, escape, urls
 from gapless.links.check import Outcome
 from gapless.links.claims import Claim
-from gapless.links.crawl import follow
-from gapless.links.fetch import Fetcher
-from gapless.links.isolate import Parsers
-from gapless.links.record import Record
+from gapless.links.crawl import recheck
+from gapless.links.known import Known
+from gapless.links.record import INVALID
 from gapless.links.result import Crawl
 from gapless.links.scope import Scope
-from gapless.links.visit import Visitor
 
 LISTED = 20
+_AS_SAID = frozenset({"works", "not_on_page"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +90,13 @@ async def judge(crawl: Crawl, claims: Iterable[Claim], scope: Scope) -> Verdict:
         claims: what the agent says.
         scope: what may be fetched.
     """
-    verdict = Verdict()
-    by_target: dict[str, list[Claim]] = defaultdict(list)
-    for claim in claims:
-        by_target[claim.target].append(claim)
-    pages = _Pages(crawl)
-    to_fetch: list[str] = []
-    for target, said in sorted(by_target.items()):
-        placed = pages.place(target, said, scope)
-        if placed is None:
-            to_fetch.append(target)
-        else:
-            group, reason = placed
-            getattr(verdict, group).append(_judged(target, said, reason))
-    outcomes = await _fetch(to_fetch, crawl, scope)
-    for target in to_fetch:
-        group, reason = _weigh(outcomes[target])
-        getattr(verdict, group).append(_judged(target, by_target[target], reason))
-    verdict.false_alarms.sort(key=lambda judged: judged.target)
-    verdict.unverifiable.sort(key=lambda judged: judged.target)
-    verdict.missed = _missed(crawl, by_target)
+    # Seconds of work on a large site: in a thread, so that the caller's heartbeats keep coming.
+    said, places = await asyncio.to_thread(_sort, crawl, claims, scope)
+    fresh = await _fetch([target for target, placed in places.items() if placed is None], scope)
+    verdict = Verdict(missed=_missed(crawl, said))
+    for target, placed in places.items():
+        group, reason = placed or _weigh(fresh.get(target), crawl.outcome(target))
+        getattr(verdict, group).append(_judged(target, said[target], reason))
     return verdict
 
 
@@ -113,11 +111,27 @@ def verdict_markdown(verdict: Verdict, *, site: str) -> str:
     for title, group in (
         ("False alarms", verdict.false_alarms),
         ("Missed", verdict.missed),
-        ("Unverifiable", verdict.unverifiable),
-        ("Out of scope", verdict.out_of_scope),
     ):
-        lines += _section(title, group, urls.origin(site + "/"))
+        lines += _section(title, group, urls.origin(site + "/"), len(group))
+    for title, group in (("Unverifiable", verdict.unverifiable), ("Out of scope", verdict.out_of_scope)):
+        lines += _section(title, group, urls.origin(site + "/"), LISTED)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def agent_markdown(agent: Mapping[str, Any] | None, site: str) -> str:
+    """Write the agent's part of a report document as a section, empty when no agent was asked.
+
+    Args:
+        agent: the value of `agent` in report.json.
+        site: origin of the site; addresses on it are shown as paths.
+    """
+    if agent is None:
+        return ""
+    judged = agent.get("verdict")
+    if judged is None:
+        return f"\n## Agent\n{escape.prose(str(agent.get('note') or agent.get('state')))}\n"
+    lists = {name: [Judged(**row) for row in rows] for name, rows in judged.items() if isinstance(rows, list)}
+    return "\n" + verdict_markdown(Verdict(**lists), site=site)
 
 
 def verdict_summary(verdict: Verdict) -> str:
@@ -135,82 +149,70 @@ def verdict_summary(verdict: Verdict) -> str:
     return f"{', '.join(counts)}: {rates}"
 
 
-class _Pages:
-    """What the crawl saw on which page."""
-
-    def __init__(self, crawl: Crawl) -> None:
-        self._crawl = crawl
-        self._everywhere = {link.target for page in crawl.pages.values() for link in page.links}
-        self._on_page: dict[str, tuple[set[str], set[str]]] = {}
-
-    def place(self, target: str, said: Sequence[Claim], scope: Scope) -> tuple[str, str] | None:
-        """Return the verdict that needs no request and its reason, or None when the target is to be fetched."""
-        if not urls.is_web(target):
-            known = target in self._everywhere
-            return ("confirmed", "bad_url") if known else ("false_alarms", "not_on_page")
-        if not scope.on_site(target) and not scope.external:
-            return "out_of_scope", "another host"
-        if not any(map(self._stands, said)):
-            if self._crawl.complete:
-                return "false_alarms", "not_on_page"
-            if not any(claim.page in self._crawl.pages for claim in said):
-                return "unverifiable", "page_not_crawled"
-            return "false_alarms", "not_on_page"
-        skipped = self._crawl.skipped.get(urls.split_fragment(target)[0])
-        return ("unverifiable", skipped) if skipped else None
-
-    def _stands(self, claim: Claim) -> bool:
-        if claim.page is None:
-            return claim.target in self._everywhere
-        targets, hrefs = self._links(claim.page)
-        return claim.target in targets or claim.href in hrefs
-
-    def _links(self, page: str) -> tuple[set[str], set[str]]:
-        if page not in self._on_page:
-            end = check.travel(page, self._crawl.records).end  # an agent may name a page by an older address
-            record = self._crawl.pages.get(end.final if end else page)
-            links = record.links if record else ()
-            self._on_page[page] = {link.target for link in links}, {link.href for link in links}
-        return self._on_page[page]
+def _sort(
+    crawl: Crawl, claims: Iterable[Claim], scope: Scope
+) -> tuple[dict[str, list[Claim]], dict[str, tuple[str, str] | None]]:
+    """Return the claims by the target that each is about, and what can be said of each target without a request."""
+    known = Known(crawl)
+    said: dict[str, list[Claim]] = defaultdict(list)
+    standing: set[str] = set()
+    for claim in claims:
+        target, stands = known.meant(claim)
+        said[target].append(claim)
+        if stands:
+            standing.add(target)
+    places = {target: _place(target, said[target], known, scope, stands=target in standing) for target in sorted(said)}
+    return said, places
 
 
-async def _fetch(targets: Sequence[str], crawl: Crawl, scope: Scope) -> Mapping[str, Outcome | None]:
-    records: dict[str, Record] = {}
-    async with Fetcher(scope) as fetcher, Parsers() as parsers:
-        visitor = Visitor(scope, fetcher, parsers, {})
-
-        async def visit(url: str, ids: bool) -> Record:
-            return await visitor.visit(url, ids=ids)
-
-        def allowed(url: str) -> bool:
-            return url not in crawl.skipped and (scope.on_site(url) or scope.external)
-
-        await follow(targets, records, visit, allowed)
-    return {target: check.judge(target, records, crawl.skipped) for target in targets}
+def _place(target: str, said: Sequence[Claim], known: Known, scope: Scope, *, stands: bool) -> tuple[str, str] | None:
+    """Return the verdict that needs no request and its reason, or None when the target is to be fetched."""
+    if known.is_bad(target) or not urls.is_web(target):
+        return ("confirmed", "bad_url") if stands else ("false_alarms", "not_on_page")
+    if not scope.on_site(target) and not scope.external:
+        return "out_of_scope", "other_host"
+    if not stands:
+        unread = next(filter(None, (known.unread(claim.page) for claim in said)), None)
+        return ("unverifiable", unread) if unread else ("false_alarms", "not_on_page")
+    skipped = known.crawl.skipped.get(check.travel(target, known.crawl.records).at)  # itself or where it redirects to
+    return ("unverifiable", skipped) if skipped else None
 
 
-def _weigh(outcome: Outcome | None) -> tuple[str, str]:
-    if outcome is None:
+async def _fetch(targets: Sequence[str], scope: Scope) -> Mapping[str, Outcome | None]:
+    """Ask the site again, under the same guard as the crawl."""
+    return await recheck(scope, targets) if targets else {}
+
+
+def _weigh(now: Outcome | None, crawled: Outcome | None) -> tuple[str, str]:
+    """Return the verdict on a target from its fresh answer, and its reason."""
+    if now is None:
         return "unverifiable", "not_checked"
-    if outcome.result == check.BROKEN:
-        return "confirmed", outcome.reason
-    if outcome.result == check.UNVERIFIED:
-        return "unverifiable", outcome.reason
-    return "false_alarms", "works"
+    broken = now.result == check.BROKEN
+    # What an answer alone does not show: that a host refuses everybody, and that a 200 stands for a 404.
+    if crawled is not None and broken and crawled.result == check.UNVERIFIED and now.status == crawled.status:
+        return "unverifiable", crawled.reason
+    if crawled is not None and crawled.reason == "soft_404" and now.result in {check.OK, check.WARNING}:
+        return "confirmed", crawled.reason
+    if broken:
+        return "confirmed", now.reason
+    return ("unverifiable", now.reason) if now.result == check.UNVERIFIED else ("false_alarms", "works")
 
 
 def _missed(crawl: Crawl, claimed: Mapping[str, object]) -> list[Judged]:
     first: dict[str, Judged] = {}
     for found in crawl.findings():
         on_site = crawl.scope.on_site(found.target) or found.reason == "bad_url"
-        if found.result == check.BROKEN and on_site and found.target not in claimed:
+        known = found.target in claimed or INVALID + found.target in claimed
+        if found.result == check.BROKEN and on_site and not known:
             first.setdefault(found.target, Judged(found.target, found.page, "", found.reason))
     return sorted(first.values(), key=lambda judged: judged.target)
 
 
 def _judged(target: str, said: Sequence[Claim], reason: str) -> Judged:
     page = next((claim.page for claim in said if claim.page), None)
-    return Judged(target, page, said[0].reason, reason)
+    if reason in _AS_SAID and all(claim.target != target for claim in said):
+        target = said[0].target  # the link that it was taken for is fine, so what was said is shown
+    return Judged(target.removeprefix(INVALID), page, said[0].reason, reason)
 
 
 def _share(right: int, wrong: int) -> float | None:
@@ -225,12 +227,12 @@ def _plain(judged: Judged) -> dict[str, Any]:
     return {name: getattr(judged, name) for name in ("target", "page", "claimed", "reason")}
 
 
-def _section(title: str, group: Sequence[Judged], site: str) -> Iterator[str]:
+def _section(title: str, group: Sequence[Judged], site: str, listed: int) -> Iterator[str]:
     if group:
         yield f"### {title}: {len(group)}"
-        for judged in group[:LISTED]:
+        for judged in group[:listed]:
             where = f", on {escape.url(judged.page, site)}" if judged.page else ""
             reason = judged.reason.removeprefix("http_").replace("_", " ")
             yield f"- [{reason}] {escape.url(judged.target, site)}{where}"
-        if len(group) > LISTED:
-            yield f"… {len(group) - LISTED} more, all in report.json"
+        if len(group) > listed:
+            yield f"… {len(group) - listed} more, all in report.json"

@@ -1,0 +1,1 @@
+"""How what an agent wrote is read: addresses, words, JSON and lines."""

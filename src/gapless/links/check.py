@@ -2,9 +2,9 @@
 
 Reasons by result; they are stable:
     broken: http_<status>, dns, refused, reset, tls, timeout, truncated, invalid_response, no_location,
-        redirect_loop, redirect_to_broken, too_many_redirects, bad_url, missing_fragment.
+        redirect_loop, redirect_to_broken, too_many_redirects, bad_url, missing_fragment, soft_404.
     unverified: blocked_<status>, cf_challenge, rate_limited, robots_disallowed, crawler_trap, js_anchor,
-        private_address, not_checked, too_large, unparsable, unsupported_encoding.
+        private_address, not_checked, too_large, too_deep, unparsable, unsupported_encoding.
     flaky: the reason of the failure that the second pass did not see again.
     warning: permanent_redirect, too_many_links.
 """
@@ -15,22 +15,27 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gapless.links import urls
-from gapless.links.record import Hop, Record
-from gapless.links.visit import MAX_HOPS
+from gapless.links.record import INVALID, TOO_MANY_IDS, Hop, Record
+
+MAX_HOPS = 10
 
 OK, BROKEN, UNVERIFIED, FLAKY, WARNING = "ok", "broken", "unverified", "flaky", "warning"
 
 UNVERIFIED_ERRORS = frozenset(
     {
         "cf_challenge",
+        "crawler_trap",
         "private_address",
         "rate_limited",
+        "too_deep",
         "too_large",
         "unparsable",
         "unsupported_encoding",
     }
 )
 BLOCKING_STATUSES = frozenset({401, 403, 429, 999})
+CERTAIN = frozenset({"bad_url", "missing_fragment", "redirect_loop", "too_many_redirects", "permanent_redirect"})
+"""Reasons that are seen by comparing, not by asking once more."""
 PERMANENT = frozenset({301, 308})
 
 _LINES = re.compile(r"L\d+(?:C\d+)?(?:-L?\d+(?:C\d+)?)?")
@@ -44,12 +49,14 @@ class Outcome(NamedTuple):
         reason: stable id, empty when ok.
         status: last HTTP status, or None.
         chain: the answers on the way, when there was more than one.
+        attempts: requests that the last address on the way took; 0 where none was sent.
     """
 
     result: str
     reason: str = ""
     status: int | None = None
     chain: tuple[Hop, ...] = ()
+    attempts: int = 1
 
 
 class Journey(NamedTuple):
@@ -75,7 +82,8 @@ class Journey(NamedTuple):
 def standing(record: Record) -> tuple[str, str]:
     """Return result and reason of an address for itself."""
     if record.error is not None:
-        return (UNVERIFIED if record.error in UNVERIFIED_ERRORS else BROKEN), record.error
+        unverified = record.error in UNVERIFIED_ERRORS or record.error.startswith("blocked_")
+        return (UNVERIFIED if unverified else BROKEN), record.error
     if record.status in BLOCKING_STATUSES:
         return UNVERIFIED, f"blocked_{record.status}"
     if record.status is None or record.status >= 400:
@@ -108,6 +116,12 @@ def travel(target: str, records: Mapping[str, Record]) -> Journey:
 
 def judge(target: str, records: Mapping[str, Record], skipped: Mapping[str, str]) -> Outcome | None:
     """Return what a link to the target comes to, or None when the audit did not go there."""
+    if target.startswith(INVALID):
+        return Outcome(BROKEN, "bad_url", attempts=0)
+    document, fragment = urls.split_fragment(target)
+    if (record := records.get(document)) is not None and _is_fine(record):
+        result, reason = _fragment(fragment, record) if fragment else (OK, "")
+        return _FINE if result is OK else Outcome(result, reason, record.status, (), record.attempts)
     journey = travel(target, records)
     chain = journey.hops if len(journey.hops) > 1 else ()
     status = journey.hops[-1].status if journey.hops else None
@@ -124,7 +138,16 @@ def judge(target: str, records: Mapping[str, Record], skipped: Mapping[str, str]
         result, reason = FLAKY, journey.recovered
     if result is OK and chain and chain[0].status in PERMANENT:
         result, reason = WARNING, "permanent_redirect"
-    return Outcome(result, reason, status, chain)
+    return Outcome(result, reason, status, chain, journey.end.attempts)
+
+
+_FINE = Outcome(OK)
+
+
+def _is_fine(record: Record) -> bool:
+    """Say what nearly every address is: there, at once, and where it says."""
+    at_once = record.location is None and not record.chain
+    return record.status == 200 and at_once and record.error is None and record.recovered is None
 
 
 def needs_ids(fragment: str | None) -> bool:
@@ -149,6 +172,8 @@ def _names(ids: str) -> frozenset[str]:
 def _fragment(fragment: str, page: Record) -> tuple[str, str]:
     if page.ids is None or not needs_ids(fragment):
         return OK, ""
+    if page.ids == TOO_MANY_IDS:
+        return UNVERIFIED, "too_large"
     name = fragment.partition(":~:")[0]
     if has_fragment(name, page.ids):
         return OK, ""
@@ -157,7 +182,7 @@ def _fragment(fragment: str, page: Record) -> tuple[str, str]:
 
 def _unvisited(journey: Journey, skipped: Mapping[str, str]) -> Outcome | None:
     if journey.at in skipped:
-        return Outcome(UNVERIFIED, skipped[journey.at], None, journey.hops)
+        return Outcome(UNVERIFIED, skipped[journey.at], None, journey.hops, attempts=0)
     if journey.hops:  # a redirect to where the audit does not go
         return Outcome(UNVERIFIED, "not_checked", journey.hops[-1].status, journey.hops)
     return None

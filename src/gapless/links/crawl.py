@@ -1,97 +1,100 @@
 """One audit from its first request to its result."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from hashlib import blake2b
 
-from gapless.links import check, urls
-from gapless.links.ahead import in_order
-from gapless.links.fetch import Fetcher
-from gapless.links.frontier import Frontier, read_robots
-from gapless.links.isolate import Parsers
-from gapless.links.record import Record
+from gapless.links import check, soft404, urls
+from gapless.links.check import Outcome
+from gapless.links.child import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
+from gapless.links.frontier import Frontier, Robots
+from gapless.links.pool import Pool
+from gapless.links.record import Hop, Numbers, Place, Record
 from gapless.links.result import Crawl
 from gapless.links.scope import Progress, Scope
 from gapless.links.segments import Journal
-from gapless.links.visit import MAX_HOPS, Visitor
 
-AHEAD = 1_000
-OTHERS_AT_ONCE = 64
 MAX_LINKS = 5_000_000
+MAX_SITEMAPS = 100
+ROBOTS_HOPS = 5
 OUTAGE = 10
+BACKOFF = 0.25
+"""Seconds before what may pass is tried a third time."""
+TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
+TRANSIENT_ERRORS = frozenset({"reset", "refused", "truncated", "timeout", "dns"})
+SAMPLE = 50
+"""One page in so many is read again although the server says that it has not changed."""
+
+EMPTY: Mapping[str, Record] = {}
 
 Seal = Callable[[bytes], Awaitable[None]]
+Report = Callable[[Progress], None]
 
 
 async def crawl(
     scope: Scope,
     *,
+    pool: Pool | None = None,
     resume: Iterable[bytes] = (),
+    previous: Crawl | None = None,
     seal: Seal | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | None = None,
+    today: date | None = None,
 ) -> Crawl:
     """Crawl the site and check every link on it.
 
-    Addresses are fetched several at once, and taken in one by one in the order in which they were
-    found: what is crawled, and what an audit that was killed and resumed comes to, depends on the site
-    alone.
+    Addresses are visited level by level, so that what is crawled, and what an audit that was killed and resumed
+    comes to, depends on the site alone.
 
     Args:
         scope: what to audit.
+        pool: who fetches and parses, entered; a thread of this process when None.
         resume: segments that earlier attempts sealed, in order.
+        previous: the last audit of this scope: what has not changed since is not read again. Its records are taken
+            over: it is of no use to the caller afterwards.
         seal: awaited with each new segment; when it returns, the segment must be safe.
         progress: called as the audit goes on.
+        today: decides which pages are read again although the server says that they have not changed.
 
     Returns:
         The crawl; `complete` is False when the start page was unreachable or a limit was reached.
+
+    Raises:
+        ValueError: `resume` is of another version.
+        ChildLost: a process of the pool ended.
     """
-    journal = Journal(resume, seal)
-    async with Fetcher(scope) as fetcher, Parsers() as parsers:
-        visitor = Visitor(scope, fetcher, parsers, journal.links)
-        robots = await read_robots(fetcher, scope) if scope.robots else None
-        fetcher.site_gate.interval = robots.crawl_delay if robots else 0.0
-        audit = _Audit(scope, journal, visitor, Frontier(scope, robots), progress)
-        await audit.run()
-    await journal.close()
-    if robots is not None and robots.failed and not audit.crawl.pages:
-        audit.crawl.incomplete_reason = f"robots.txt could not be read ({robots.cause}), so nothing may be crawled"
-    return audit.crawl
+    if pool is None:
+        async with Pool(scope) as own:
+            return await crawl(
+                scope, pool=own, resume=resume, previous=previous, seal=seal, progress=progress, today=today
+            )
+    if previous is not None and previous.scope != scope:
+        previous = None
+    numbers = Numbers(previous.names if previous else ())
+    journal = Journal(numbers, resume, seal, previous.records if previous else None)
+    audit = _Audit(scope, pool, numbers, journal, previous, progress, today or datetime.now(UTC).date())
+    try:
+        return await audit.run()
+    finally:
+        await journal.close()
 
 
-async def follow(
-    targets: Iterable[str],
-    records: dict[str, Record],
-    visit: Callable[[str, bool], Awaitable[Record]],
-    allowed: Callable[[str], bool],
-) -> None:
-    """Visit what is missing on the way of each target, hop by hop, until nothing is.
+async def recheck(scope: Scope, targets: Iterable[str]) -> dict[str, Outcome | None]:
+    """Fetch targets and what they redirect to freshly, and return what each comes to.
 
     Args:
-        targets: absolute addresses, with fragments.
-        records: what is known; what is visited is added.
-        visit: makes the record of an address; its second argument says whether ids are wanted.
-        allowed: whether an address may be visited.
+        scope: of the audit; targets on other hosts are left out when it leaves them out.
+        targets: absolute addresses with fragments.
     """
-    targets = sorted(set(targets))
-    while wanted := _missing(targets, records, allowed):
-        work = sorted(wanted.items())
-        async with aclosing(in_order(work, lambda item: visit(*item), lambda: AHEAD)) as found:
-            async for record in found:
-                records[record.url] = record
-
-
-def _missing(targets: Iterable[str], records: Mapping[str, Record], allowed: Callable[[str], bool]) -> dict[str, bool]:
-    wanted: dict[str, bool] = {}
-    for target in targets:
-        journey = check.travel(target, records)
-        ids = check.needs_ids(journey.fragment)
-        end = journey.end
-        unread = end is None or (ids and end.html and end.ids is None and end.error is None)
-        url = end.url if end else journey.at
-        if journey.fault is None and unread and allowed(url):
-            wanted[url] = wanted.get(url, False) or ids
-    return wanted
+    wanted = sorted(set(targets))
+    async with Pool(scope) as pool:
+        numbers = Numbers()
+        audit = _Audit(scope, pool, numbers, Journal(numbers), None, None, datetime.now(UTC).date())
+        await audit.follow(wanted, lambda url: scope.external or scope.on_site(url))
+    return {target: check.judge(target, audit.crawl.records, {}) for target in wanted}
 
 
 class _Audit:
@@ -100,165 +103,409 @@ class _Audit:
     def __init__(
         self,
         scope: Scope,
+        pool: Pool,
+        numbers: Numbers,
         journal: Journal,
-        visitor: Visitor,
-        frontier: Frontier,
-        progress: Callable[[Progress], None] | None,
+        previous: Crawl | None,
+        progress: Report | None,
+        today: date,
     ) -> None:
-        self.crawl = Crawl(scope)
+        self.crawl = Crawl(scope, numbers.names)
         self._scope = scope
+        self._pool = pool
+        self._numbers = numbers
         self._journal = journal
-        self._visitor = visitor
-        self._frontier = frontier
+        self._previous = previous
+        self._known = previous.records if previous else {}
+        self._suspects = set(previous.places) if previous else set()
         self._progress = progress
-        self._taken = 0
+        self._today = today.isoformat()
+        self._frontier = Frontier(scope, None)
+        self._jobs = 0
+        self._ids: dict[str, str] = {}
+        self._offered: set[int] = set()
+        self._pages: set[tuple[str, str]] = set()
         self._links = 0
         self._failures = 0
         self._hops: dict[str, int] = {}
-        # From the request until the record is safe, so that a store that is slow costs no request twice.
-        self._site_turn = asyncio.Semaphore(scope.connections)
-        self._other_turn = asyncio.Semaphore(OTHERS_AT_ONCE)
+        self._left = 0
 
-    async def run(self) -> None:
+    # The whole
+
+    async def run(self) -> Crawl:
         """Crawl, look at other hosts, and confirm what failed, until nothing new turns up."""
+        robots = await self._robots() if self._scope.robots else None
+        self._frontier = Frontier(self._scope, robots)
+        if robots is not None and robots.crawl_delay:
+            self._pool.slow_down(self._scope.host, robots.crawl_delay)
+        if robots is None or not robots.failed:
+            await self._probe()
+            await self._sitemaps(robots)
         self._frontier.offer(self._scope.start)
         while True:
-            await self._drain()
+            await self._site()
             await self._other_hosts()
             if self._offer_hops():
                 continue
             if not await self._confirm():
                 break
+        await self._unblock()
         self.crawl.skipped = self._frontier.skipped
-        self.crawl.incomplete_reason = await self._outage() or self._incomplete()
+        self.crawl.incomplete_reason = await self._outage() or self._incomplete(robots)
+        await self._locate()
+        return self.crawl
 
-    async def _drain(self) -> None:
-        async with aclosing(in_order(self._frontier.queue, self._visit, self._ahead, start=self._taken)) as records:
-            async for record in records:
-                self._taken += 1
-                self._take(record)
-                self._report("crawling")
-                if self._stopped():
-                    return
+    async def _site(self) -> None:
+        while not self._stopped and (level := self._frontier.level()):
+            await self._level([url for url in level if "?" not in url])
+            await self._level([url for url in level if "?" in url])  # most of them are pages that are known by now
 
-    def _ahead(self) -> int:
-        # No further ahead than pages may still come, so that a limit costs the site little more than it says.
-        if self._stopped():
-            return 0
-        return min(AHEAD, max(self._scope.connections, self._scope.max_pages - len(self.crawl.pages)))
+    async def _level(self, level: list[str]) -> None:
+        while level and not self._stopped:
+            room = max(1, self._scope.max_pages - len(self._pages))
+            now, level = level[:room], level[room:]
+            await self._visit(now, PAGE)
+        self._left += len(level)
 
+    @property
     def _stopped(self) -> bool:
-        return len(self.crawl.pages) >= self._scope.max_pages or self._links > MAX_LINKS
+        return len(self._pages) >= self._scope.max_pages or self._links > MAX_LINKS
 
-    async def _visit(self, url: str, ids: bool = True, attempt: int = 1) -> Record:
-        known = self._journal.recall(url, attempt)
-        if known is not None and (known.ids is not None or known.error or not (ids and known.html)):
+    # Visits
+
+    async def _visit(self, addresses: Sequence[str], want: int, phase: str = "crawling") -> None:
+        """Visit addresses that were not visited yet, or take what is known of them."""
+        new: list[Job] = []
+        for url in addresses:
+            if url in self.crawl.records and self.crawl.records[url].kind == "sitemap":
+                continue  # it was read before all others
+            known = self._journal.known.get(url)
+            if known is not None and (known.ids is not None or known.error or want != IDS or known.kind != "html"):
+                self._take(known)
+            else:
+                new.append(self._job(url, want))
+        async for record in self._records(new):
+            self._take(record)
+            self._report(phase)
+
+    async def _records(self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY) -> AsyncGenerator[Record]:
+        """Work on jobs, and yield a record of each, sealed soon; `earlier` holds failures that are looked at again."""
+        async with aclosing(self._pool.run(jobs, self._numbers)) as results:
+            async for job, result, links in results:
+                record = self._record(job, result)
+                record.links = record.links or links
+                if (first := earlier.get(job.url)) is not None:
+                    record.attempts = first.attempts + 1
+                    recovered = check.standing(record)[0] == check.OK
+                    record.recovered = check.standing(first)[1] if recovered else None
+                await self._journal.keep(record, same=job.want == PAGE and record is self._known.get(job.url))
+                yield record
+
+    def _job(self, url: str, want: int) -> Job:
+        self._jobs += 1
+        known = self._known.get(url) if want == PAGE else None
+        if known is None or known.status != 200 or known.error or known.recovered or known.attempts > 1:
+            twin = self._twin(url) if want == PAGE else None
+            return Job(self._jobs, url, want, digest=twin.digest if twin else "")
+        sampled = int.from_bytes(blake2b(f"{self._today} {url}".encode(), digest_size=4).digest()) % SAMPLE == 0
+        if sampled or url in self._suspects or not (known.etag or known.modified):
+            return Job(self._jobs, url, want, digest=known.digest)
+        return Job(self._jobs, url, want, known.etag, known.modified, known.digest)
+
+    def _twin(self, url: str) -> Record | None:
+        """Return the page of the same path without a query, when it was read."""
+        page, query, _ = url.partition("?")
+        twin = self.crawl.records.get(page) if query else None
+        return twin if twin is not None and twin.is_page and twin.final == page else None
+
+    def _record(self, job: Job, result: Result) -> Record:
+        known = self._known.get(job.url)
+        if result.status == 304:
+            if known is not None and (job.etag or job.modified):
+                return known
+            return Record(job.url, status=result.status, error="invalid_response", final=result.final)
+        if result.same and known is not None and known.digest == result.digest:
             return known
-        async with self._site_turn if self._scope.on_site(url) else self._other_turn:
-            record = await self._visitor.visit(url, attempt=attempt, ids=ids)
-            await self._journal.keep(record)
-        return record
+        twin = self._twin(job.url) if result.same else None
+        if twin is not None:
+            url, etag, modified = job.url, result.etag, result.modified
+            return replace(twin, url=url, final=url, etag=etag, modified=modified, attempts=1, recovered=None)
+        return Record(
+            url=job.url,
+            status=result.status,
+            error=result.error,
+            chain=tuple(Hop(*hop) for hop in result.chain),
+            final=job.url if result.final == job.url else result.final,
+            location=result.location,
+            kind=result.kind,
+            ids=None if result.ids is None else self._ids.setdefault(result.ids, result.ids),
+            base=result.base,
+            link_count=result.link_count,
+            cut=result.cut,
+            etag=result.etag,
+            modified=result.modified,
+            digest=result.digest,
+        )
 
     def _take(self, record: Record) -> None:
-        self.crawl.records[record.url] = record
+        records = self.crawl.records
+        if record.url in records:
+            self._failures -= check.standing(records[record.url])[0] == check.BROKEN
+        records[record.url] = record
         self._failures += check.standing(record)[0] == check.BROKEN
         if record.location is not None:
             self._take_hop(record.url, urls.split_fragment(record.location)[0])
-        elif record.is_page and self._scope.inside(record.final) and record.final not in self.crawl.pages:
-            self.crawl.pages[record.final] = record
-            self._links += record.link_count
-            for link in record.links:
-                if link.valid and self._scope.on_site(link.target):
-                    self._frontier.offer(urls.split_fragment(link.target)[0])
+            return
+        if record.is_page and self._scope.inside(record.final):
+            key = record.final.partition("?")[0], record.digest
+            self._links += record.link_count if key not in self._pages else 0
+            self._pages.add(key)
+        self._offer(record)
+
+    def _offer(self, record: Record) -> None:
+        """Offer what the links lead to on the site, each name once."""
+        names, site = self._numbers.names, self._scope.site + "/"
+        new = set(record.links) - self._offered
+        self._offered |= new
+        for number in new:
+            if names[number].startswith(site):
+                self._frontier.offer(names[number].partition("#")[0])
 
     def _take_hop(self, url: str, following: str) -> None:
         hops = self._hops.get(url, 0) + 1
-        if hops <= MAX_HOPS and self._scope.on_site(following):
+        if hops <= check.MAX_HOPS and self._scope.on_site(following):
             self._hops.setdefault(following, hops)
             self._frontier.offer(following)
 
-    def _targets(self) -> set[str]:
-        pages = self.crawl.pages.values()
-        return {link.target for page in pages for link in page.links if link.valid} | {self._scope.start}
+    # What stands beside the pages
+
+    async def _robots(self) -> Robots:
+        """Fetch the site's robots.txt, over redirects, and read its rules."""
+        url = f"{self._scope.site}/robots.txt"
+        for _ in range(ROBOTS_HOPS):
+            result = await self._one(url, TEXT)
+            if result.location is None:
+                break
+            url = urls.split_fragment(result.location)[0]
+        status = None if result.error and result.error not in {"too_large", "no_location"} else result.status
+        return Robots(status, result.more if status is not None and status < 300 else None, result.error)
+
+    async def _probe(self) -> None:
+        """Find out whether the site says 200 for what does not exist, and tell those who read its pages."""
+        probe = await self._one(self._scope.site + soft404.path(self._scope.host), LOOK)
+        if probe.status != 200 or probe.more is None:
+            return
+        start = await self._one(self._scope.start, LOOK)
+        if start.more is None or not soft404.is_soft_404(soft404.Look(*start.more), soft404.Look(*probe.more)):
+            self._pool.tell(("probe", probe.more))  # else it is an application that answers everything alike
+
+    async def _unblock(self) -> None:
+        """Ask the start pages of other hosts that refuse: one that answers the same refuses us, not the page."""
+        refused: dict[str, list[Record]] = {}
+        for record in self._failed(lambda record: 400 <= (record.status or 0) < 500):
+            if record.status not in {404, 410} and not self._scope.on_site(record.url):
+                refused.setdefault(urls.origin(record.url) + "/", []).append(record)
+        for start, records in sorted(refused.items()):
+            answer = await self._one(start, STATUS)
+            for record in records:
+                if record.status == answer.status:
+                    record.error = f"blocked_{record.status}"
+
+    async def _one(self, url: str, want: int) -> Result:
+        async with aclosing(self._pool.run([self._job(url, want)], self._numbers)) as results:
+            return (await anext(results))[1]
+
+    async def _sitemaps(self, robots: Robots | None) -> None:
+        """Take the pages that sitemaps name, and the sitemaps that others name, as links that stand there."""
+        if not self._scope.sitemaps:
+            return
+        named = robots.sitemaps if robots else []
+        if named:
+            self._seed(f"{self._scope.site}/robots.txt", named)
+        waiting = sorted({url for url in named if self._is_address(url)}) or [f"{self._scope.site}/sitemap.xml"]
+        seen: set[str] = set()
+        while waiting and len(seen) < MAX_SITEMAPS:
+            url = urls.split_fragment(urls.join(waiting.pop(0), ""))[0]
+            if url in seen or not self._scope.on_site(url):
+                continue
+            seen.add(url)
+            result = await self._one(url, SITEMAP)
+            if result.more is not None and result.status == 200:
+                pages, sitemaps, _ = result.more
+                waiting += filter(self._is_address, sitemaps)
+                self._seed(url, [*sitemaps, *pages])
+
+    def _seed(self, url: str, addresses: list[str]) -> None:
+        resolve = urls.Resolver().of(url)
+        targets = [self._scope.home(target) for each in addresses if (target := resolve(each, True)) is not None]
+        covered = [target for target in targets if self._scope.covers(target)]
+        record = Record(url, status=200, final=url, kind="sitemap", link_count=len(covered))
+        record.links.extend(dict.fromkeys(map(self._numbers.number, covered)))
+        self.crawl.records[url] = record
+        self._offer(record)
+
+    @staticmethod
+    def _is_address(url: str) -> bool:
+        try:
+            return urls.is_web(urls.join(url, ""))
+        except ValueError:
+            return False
 
     async def _other_hosts(self) -> None:
         if self._scope.external:
-            await follow(self._targets(), self.crawl.records, self._visit_other, self._is_other)
+            others = [name for name in self.crawl.targets_used() if not self._scope.on_site(name)]
+            await self.follow([*others, *self._leaving()], lambda url: not self._scope.on_site(url))
 
-    def _is_other(self, url: str) -> bool:
-        return not self._scope.on_site(url)
+    def _leaving(self) -> list[str]:
+        """Return the site's own addresses that redirect to another host."""
+        return [
+            record.url
+            for record in self.crawl.records.values()
+            if record.location is not None and not self._scope.on_site(record.location)
+        ]
 
-    async def _visit_other(self, url: str, ids: bool) -> Record:
-        record = await self._visit(url, ids)
-        self._failures += check.standing(record)[0] == check.BROKEN
-        self._report("checking other hosts")
-        return record
+    async def follow(self, targets: Iterable[str], allowed: Callable[[str], bool]) -> None:
+        """Visit what is missing on the way of each target, hop by hop, until nothing is."""
+        targets = sorted(set(targets))
+        while wanted := missing(targets, self.crawl.records, allowed):
+            for want, chosen in ((IDS, True), (STATUS, False)):
+                await self._visit(
+                    [url for url in sorted(wanted) if wanted[url] is chosen], want, "checking other hosts"
+                )
 
     def _offer_hops(self) -> bool:
         # A chain that starts in the middle of another, or on another host, may end where nobody looked yet.
-        before = len(self._frontier.queue)
-        if not self._stopped():
-            for url in sorted(_missing(self._targets(), self.crawl.records, self._scope.on_site)):
-                self._frontier.offer(url)
-        return len(self._frontier.queue) > before
+        if self._stopped:
+            return False
+        records = self.crawl.records
+        targets = {*self.crawl.targets_used(), self._scope.start}  # not each redirect, or a chain would never end
+        redirected = [each for each in targets if (at := records.get(each.partition("#")[0])) and at.location]
+        found = missing(redirected, records, self._scope.on_site)
+        before = self._frontier.offered
+        for url in found:
+            self._frontier.offer(url)
+        return self._frontier.offered > before
+
+    # Failures
 
     async def _confirm(self) -> bool:
-        """Fetch every failure once more; say whether one of them was none."""
-        failed = [
-            record
-            for record in self.crawl.records.values()
-            if record.attempt == 1 and check.standing(record)[0] == check.BROKEN
-        ]
-        recovered = False
-        again = in_order([record.url for record in failed], self._visit_again, lambda: AHEAD)
-        async with aclosing(again) as seconds:
-            async for second in seconds:
-                first = self.crawl.records[second.url]
-                recovered |= self._settle(first, second)
-                self._report("confirming")
+        """Fetch every failure once more, and again what may pass; say whether one of them was none."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        recovered = await self._again(lambda record: record.attempts == 1)
+        if any(map(_may_pass, self._failed(lambda record: record.attempts == 2))):
+            await asyncio.sleep(max(0.0, begun + BACKOFF - clock()))  # they were asked first, and have waited since
+            recovered |= await self._again(lambda record: record.attempts == 2 and _may_pass(record))
         return recovered
 
-    async def _visit_again(self, url: str) -> Record:
-        return await self._visit(url, attempt=2)
+    def _failed(self, which: Callable[[Record], bool]) -> list[Record]:
+        records = self.crawl.records.values()
+        return [record for record in records if check.standing(record)[0] == check.BROKEN and which(record)]
 
-    def _settle(self, first: Record, second: Record) -> bool:
-        self._failures -= 1
-        result, _ = check.standing(second)
-        if result == check.BROKEN:
-            self.crawl.records[second.url] = second
-            return False
-        recovered = check.standing(first)[1] if result == check.OK else None
-        self._take(replace(second, recovered=recovered))
-        return True
+    async def _again(self, which: Callable[[Record], bool]) -> bool:
+        failed = {record.url: record for record in self._failed(which)}
+        order = sorted(failed, key=lambda url: (not _may_pass(failed[url]), url))
+        jobs = [Job(self._jobs + number, url, self._want(url)) for number, url in enumerate(order, 1)]
+        self._jobs += len(jobs)
+        recovered = False
+        async for record in self._records(jobs, failed):
+            recovered |= check.standing(record)[0] != check.BROKEN
+            self._take(record)
+            self._report("confirming")
+        return recovered
+
+    def _want(self, url: str) -> int:
+        return PAGE if self._scope.on_site(url) else IDS
 
     async def _outage(self) -> str | None:
         """Say so when the site went away on the way: then its failures are no broken links."""
-        silent = [
-            url
-            for url, record in self.crawl.records.items()
-            if record.status is None and self._scope.on_site(url) and check.standing(record)[0] == check.BROKEN
-        ]
-        if len(silent) < OUTAGE:
+        records = self.crawl.records.items()
+        silent = sum(
+            record.status is None and self._scope.on_site(url) and check.standing(record)[0] == check.BROKEN
+            for url, record in records
+        )
+        if silent < OUTAGE:
             return None
-        now = await self._visitor.visit(self._scope.start)
+        now = await self._one(self._scope.start, STATUS)
         if now.status is not None:
             return None
-        return f"the site stopped answering ({now.error}); {len(silent)} addresses could not be read"
+        return f"the site stopped answering ({now.error}); {silent} addresses could not be read"
+
+    # What is wrong
+
+    async def _locate(self) -> None:
+        """Find out where the links that are not ok stand in the source of their pages."""
+        wanted = self.crawl.to_locate()
+        jobs: dict[int, str] = {}
+        todo: list[Job] = []
+        for page, targets in sorted(wanted.items()):
+            known = self._known_places(page, targets)
+            if known is not None:
+                self.crawl.places[page] = known
+                continue
+            self._jobs += 1
+            jobs[self._jobs] = page
+            source = self.crawl.sources.get(page)
+            base = source.base if source else None
+            todo.append(Job(self._jobs, page, PLACES, targets=tuple(sorted(targets)), base=base))
+        async with aclosing(self._pool.run(todo, self._numbers)) as results:
+            async for job, result, _ in results:
+                places = [Place(*row) for row in result.more or ()]
+                self.crawl.places[jobs[job.number]] = {place.target: place for place in reversed(places)}
+                self._report("locating")
+
+    def _known_places(self, page: str, targets: set[str]) -> dict[str, Place] | None:
+        previous = self._previous
+        if previous is None or page not in previous.places:
+            return None
+        known, now = previous.records.get(page), self.crawl.sources.get(page)
+        if known is None or now is None or not now.digest or known.digest != now.digest:
+            return None
+        places = previous.places[page]
+        return {target: places[target] for target in targets} if targets <= places.keys() else None
 
     def _report(self, phase: str) -> None:
         if self._progress is not None:
-            self._progress(Progress(len(self.crawl.pages), self._links, self._failures, phase))
+            self._progress(Progress(len(self._pages), self._links, self._failures, phase))
 
-    def _incomplete(self) -> str | None:
+    def _incomplete(self, robots: Robots | None) -> str | None:
+        if robots is not None and robots.failed and not self._pages:
+            return f"robots.txt could not be read ({robots.cause}), so nothing may be crawled"
         start = check.travel(self._scope.start, self.crawl.records)
-        if self._frontier.full or (self._stopped() and self._taken < len(self._frontier.queue)):
-            left = len(self._frontier.queue) - self._taken
-            return f"stopped at {len(self.crawl.pages)} pages; {left} known addresses were not visited"
-        if self.crawl.pages:
+        left = self._left + (len(self._frontier.level()) if self._stopped else 0)
+        if self._frontier.full or left:
+            return f"stopped at {len(self._pages)} pages; {left} known addresses were not visited"
+        if self._pages:
             return None
-        if start.end is None and self._is_other(start.at):
+        if start.end is None and not self._scope.on_site(start.at):
             return f"the start page redirects to {start.at}, which is another site; audit that one instead"
         if start.end is None:
             return f"the start page was not read: {start.fault or self.crawl.skipped.get(start.at, 'unknown')}"
         reason = check.standing(start.end)[1]
         return f"the start page was not read: {reason or 'it is not an HTML page under the prefix'}"
+
+
+def missing(targets: Iterable[str], records: Mapping[str, Record], allowed: Callable[[str], bool]) -> dict[str, bool]:
+    """Return the addresses on the way of the targets that nobody looked at, and whether ids are wanted there.
+
+    Args:
+        targets: absolute addresses, with fragments.
+        records: what is known.
+        allowed: whether an address may be visited.
+    """
+    wanted: dict[str, bool] = {}
+    for target in targets:
+        if not urls.is_web(target):
+            continue
+        journey = check.travel(target, records)
+        ids = check.needs_ids(journey.fragment)
+        end = journey.end
+        unread = end is None or (ids and end.kind == "html" and end.ids is None and end.error is None)
+        url = end.url if end else journey.at
+        if journey.fault is None and unread and allowed(url):
+            wanted[url] = wanted.get(url, False) or ids
+    return wanted
+
+
+def _may_pass(record: Record) -> bool:
+    return record.status in TRANSIENT_STATUSES or record.error in TRANSIENT_ERRORS

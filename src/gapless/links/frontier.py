@@ -1,43 +1,54 @@
-"""Which addresses are visited, in which order, and which are not, and why."""
+"""Which addresses are visited, level by level, and which are not, and why."""
 
+import re
 from collections import Counter
 
 from protego import Protego
 
 from gapless.links import urls
-from gapless.links.fetch import AGENT, Fetcher
+from gapless.links.client import AGENT
 from gapless.links.scope import Scope
 
 MAX_URL = 2_000
 MAX_REPEATS = 4
 MAX_VARIANTS = 1_000
 MAX_CRAWL_DELAY = 5.0
-ROBOTS_HOPS = 5
+
+_FORBIDS = re.compile(r"^\s*disallow\s*:[ \t]*[^\s#]", re.IGNORECASE | re.MULTILINE)
 
 
 class Robots:
-    """What a site's robots.txt allows (RFC 9309): all when there is none, nothing when it fails."""
+    """What a site's robots.txt says (RFC 9309): all is allowed when there is none, nothing when it fails."""
 
     def __init__(self, status: int | None, text: str | None, error: str | None = None) -> None:
         self.failed = status is None or status == 429 or status >= 500
         self.cause = error or f"HTTP {status}"
         self._rules = Protego.parse(text or "")
+        self._forbids = _FORBIDS.search(text or "") is not None
 
     @property
     def crawl_delay(self) -> float:
         """Seconds between two requests that the site asks for, as far as an audit goes along."""
         return min(float(self._rules.crawl_delay(AGENT) or 0), MAX_CRAWL_DELAY)
 
+    @property
+    def sitemaps(self) -> list[str]:
+        """Addresses of sitemaps that it names."""
+        return list(self._rules.sitemaps)
+
     def allows(self, url: str) -> bool:
         """Say whether the address may be visited."""
-        return not self.failed and bool(self._rules.can_fetch(url, AGENT))
+        if self.failed or not self._forbids:  # a look at the rules costs more than all else that is done for an address
+            return not self.failed
+        return bool(self._rules.can_fetch(url, AGENT))
 
 
 class Frontier:
-    """Queues each address of the site once, when it is first seen, and holds traps off.
+    """Gives each address of the site once, level by level, and holds traps off.
+
+    What it gives depends on what was offered, not on the order of it.
 
     Attributes:
-        queue: addresses in the order in which they are visited; it only grows.
         skipped: addresses that are not visited, with the reason id.
         full: whether addresses were left out because there are too many.
     """
@@ -46,48 +57,49 @@ class Frontier:
         self._robots = robots
         self._limit = max(100_000, 20 * scope.max_pages)
         self._seen: set[str] = set()
+        self._offered: list[str] = []
         self._variants: Counter[str] = Counter()
-        self.queue: list[str] = []
+        self._given = 0
         self.skipped: dict[str, str] = {}
         self.full = False
 
+    @property
+    def offered(self) -> int:
+        """How many distinct addresses were offered so far."""
+        return len(self._seen)
+
     def offer(self, url: str) -> None:
-        """Queue an address without fragment, unless it was seen, is a trap, or robots.txt forbids it."""
-        if url in self._seen or self.full:
-            return
-        self._seen.add(url)
+        """Take an address without fragment for the next level, unless it was offered before."""
+        if url not in self._seen:
+            self._seen.add(url)
+            self._offered.append(url)
+
+    def level(self) -> list[str]:
+        """Return what was offered since the last level and may be visited, sorted."""
+        offered, self._offered = sorted(self._offered), []
+        found = [url for url in offered if self._may_visit(url)]
+        room = max(0, self._limit - self._given)
+        self.full = self.full or len(found) > room
+        self._given += min(len(found), room)
+        return found[:room]
+
+    def _may_visit(self, url: str) -> bool:
         if self._robots is not None and not self._robots.allows(url):
             self.skipped[url] = "robots_disallowed"
         elif self._is_trap(url):
             self.skipped[url] = "crawler_trap"
-        elif len(self.queue) >= self._limit:
-            self.full = True
         else:
-            self.queue.append(url)
+            return True
+        return False
 
     def _is_trap(self, url: str) -> bool:
-        if len(url) > MAX_URL or _repeats(urls.path(url)):
+        if len(url) > MAX_URL or (url.count("/") > MAX_REPEATS + 2 and _repeats(urls.path(url))):
             return True
         page, mark, _ = url.partition("?")
-        self._variants[page] += bool(mark)
+        if not mark:
+            return False
+        self._variants[page] += 1
         return self._variants[page] > MAX_VARIANTS
-
-
-async def read_robots(fetcher: Fetcher, scope: Scope) -> Robots:
-    """Fetch the site's robots.txt, over redirects, and read its rules."""
-    url = f"{scope.site}/robots.txt"
-    for _ in range(ROBOTS_HOPS):
-        answer = await fetcher.get(url, read=True, whole=True)
-        if answer.location is None:
-            break
-        try:
-            url = urls.split_fragment(urls.join(url, answer.location))[0]
-        except ValueError:
-            break
-        if not urls.is_web(url):
-            break
-    status = None if answer.error and answer.error != "too_large" else answer.status
-    return Robots(status, answer.text if status is not None and status < 300 else None, answer.error)
 
 
 def _repeats(path: str) -> bool:

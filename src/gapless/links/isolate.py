@@ -1,32 +1,154 @@
 """Pages that could stall the parser are parsed in a process that can be killed."""
 
-import asyncio
 import json
+import math
 import os
+import subprocess
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+import tempfile
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import IO, TYPE_CHECKING, Self
 
 from gapless.links import parse
 from gapless.links.parse import Parsed
+from gapless.links.suspicion import depth_suspect, fault
 
-# The parser's time grows with the square of the nesting depth and of the attributes of one element. No page
-# nests deeper than it opens elements. Up to here a page costs a tenth of a second at worst, whatever it holds.
-MAX_OPEN, MAX_LENGTH = 2_000, 50_000
-PROCESSES = 2
+if TYPE_CHECKING:
+    import asyncio
+
 TIME_LIMIT = 10.0
-_LINE_LIMIT = 1 << 20
+"""Seconds, of CPU time and of wall time, that a page may take."""
+AT_ONCE = 2
+"""Processes that Parsers lets run at once."""
+MAX_REPLY = 64_000_000
+"""Bytes that a process may answer with."""
+_CHUNK = 1 << 18
+
+# The package's own __init__ would load the whole auditor, which takes longer and more memory than the page.
+_PROGRAM = """
+import sys, types
+for name, path in ("gapless", ""), ("gapless.links", sys.argv[1]):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [path]
+from gapless.links.isolated import main
+main(sys.argv[2] == "links", int(sys.argv[3]))
+"""
+
+
+class Isolated:
+    """One page that is being parsed in a process of its own, without anybody waiting for it.
+
+    Attributes:
+        deadline: by `time.monotonic()`; when it has passed, `advance` gives the page up.
+    """
+
+    def __init__(self, body: bytes, *, links: bool, seconds: float = TIME_LIMIT) -> None:
+        """Start the process.
+
+        Args:
+            body: the page, in UTF-8.
+            links: whether base and links are wanted, or ids only.
+            seconds: of CPU time and of wall time that it may take.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        self._body = body
+        self._reply = bytearray()
+        self._result: Parsed | str | None = None
+        with _file(body) as file:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-S", "-c", _PROGRAM, str(Path(__file__).parent)),
+                    *("links" if links else "ids", str(math.ceil(seconds))),
+                ],
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # and nothing else: it reads strangers
+                bufsize=0,
+            )
+        self.deadline = monotonic() + seconds
+        assert self._process.stdout is not None
+        self._answer = self._process.stdout
+        os.set_blocking(self._answer.fileno(), False)
+
+    def fileno(self) -> int:
+        """Return what becomes readable when `advance` has something to do; it is open until `kill`."""
+        return self._answer.fileno()
+
+    def advance(self) -> Parsed | str | None:
+        """Go on without waiting.
+
+        Returns:
+            What the page holds; "too_deep" or "unparsable" when that takes too long or too much memory; None as long
+            as neither is known.
+        """
+        while self._result is None:
+            chunk = self._answer.read(_CHUNK)
+            if chunk:
+                self._reply += chunk
+            if chunk == b"":
+                self._result = self._parsed() or self._error()
+            elif len(self._reply) > MAX_REPLY or monotonic() > self.deadline:
+                self._result = self._error()
+            elif chunk is None:
+                return None
+        return self._result
+
+    def kill(self) -> None:
+        """End the process, whatever it does; may be called more than once."""
+        self._answer.close()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def _parsed(self) -> Parsed | None:
+        try:
+            base, links, ids, cut = json.loads(self._reply)
+        except ValueError:  # it was killed, or has nothing to say
+            return None
+        kinds = {parse.NAVIGATE: parse.NAVIGATE, parse.RESOURCE: parse.RESOURCE}
+        return Parsed(base, [(kinds[kind], href) for kind, href in links], ids, cut)
+
+    def _error(self) -> str:
+        return fault(self._body)
+
+
+def parse_isolated(body: bytes, *, links: bool, seconds: float = TIME_LIMIT) -> Parsed | str:
+    """Parse a page in a process of its own, and wait for it.
+
+    Args:
+        body: the page, in UTF-8.
+        links: whether base and links are wanted, or ids only.
+        seconds: of CPU time and of wall time that it may take.
+
+    Returns:
+        What the page holds, or "too_deep" or "unparsable".
+
+    Raises:
+        OSError: no process can be started.
+    """
+    isolated = Isolated(body, links=links, seconds=seconds)
+    try:
+        with DefaultSelector() as selector:
+            selector.register(isolated, EVENT_READ)
+            while (parsed := isolated.advance()) is None:
+                selector.select(max(0.0, isolated.deadline - monotonic()) + 0.01)
+    finally:
+        isolated.kill()
+    return parsed
 
 
 class Parsers:
-    """Parses harmless pages here and all others in a few child processes, started on first need."""
+    """Parses harmless pages here and suspect ones in a few processes, for asyncio."""
 
     def __init__(self, time_limit: float = TIME_LIMIT) -> None:
         self._time_limit = time_limit
-        self._free = asyncio.Semaphore(PROCESSES)
-        self._idle: list[Process] = []
-        self._all: set[Process] = set()
+        self._free: asyncio.Semaphore | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -34,55 +156,46 @@ class Parsers:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in tuple(self._all):
-            await self._end(process)
+        """Each process ends with the call that started it."""
 
-    async def parse(self, text: str, *, links: bool) -> Parsed | None:
-        """Return what the page holds, or None when it takes the parser too long or too much memory."""
-        if len(text) <= MAX_LENGTH and text.count("<") - text.count("</") <= MAX_OPEN:
-            return parse.parse(text, links=links)
+    async def parse(self, body: bytes | str, *, links: bool) -> Parsed | str:
+        """Return what a page holds, or "too_deep" or "unparsable" when that takes too long or too much memory."""
+        import asyncio
+
+        data = body if isinstance(body, bytes) else body.encode("utf-8", "replace")
+        if not depth_suspect(data):
+            return parse.parse(body, links=links)
+        self._free = self._free or asyncio.Semaphore(AT_ONCE)
         async with self._free:
-            process = self._idle.pop() if self._idle else await self._start()
+            isolated = Isolated(data, links=links, seconds=self._time_limit)
             try:
-                async with asyncio.timeout(self._time_limit + 2):
-                    reply = await _ask(process, text, links=links)
-            except (TimeoutError, OSError, asyncio.IncompleteReadError):
-                await self._end(process)
-                return None
-            except BaseException:
-                await self._end(process)
-                raise
-            self._idle.append(process)
-        base, found, ids, cut = json.loads(reply)
-        return Parsed(base, [(goes, href, text) for goes, href, text in found], ids, cut)
-
-    async def _start(self) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            parse.__file__,
-            str(self._time_limit),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            limit=_LINE_LIMIT,
-            env={"PYTHONPATH": os.pathsep.join(sys.path)},  # and nothing else: it reads what strangers wrote
-        )
-        self._all.add(process)
-        return process
-
-    async def _end(self, process: Process) -> None:
-        self._all.discard(process)
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+                return await _wait(isolated)
+            finally:
+                isolated.kill()
 
 
-async def _ask(process: Process, text: str, *, links: bool) -> bytes:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    data = text.encode("utf-8", "replace")
-    process.stdin.write(len(data).to_bytes(4, "big") + bytes([links]) + data)
-    await process.stdin.drain()
-    size = int.from_bytes(await process.stdout.readexactly(4), "big")
-    return await process.stdout.readexactly(size)
+async def _wait(isolated: Isolated) -> Parsed | str:
+    import asyncio
+
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(isolated.fileno(), readable.set)
+    try:
+        while (parsed := isolated.advance()) is None:
+            readable.clear()
+            try:
+                await asyncio.wait_for(readable.wait(), max(0.0, isolated.deadline - monotonic()) + 0.01)
+            except TimeoutError:
+                continue  # it is given up
+    finally:
+        loop.remove_reader(isolated.fileno())
+    return parsed
+
+
+def _file(body: bytes) -> IO[bytes]:
+    """Return an open file that no one else can open, which a process can read as fast as it likes."""
+    memory = hasattr(os, "memfd_create")
+    file = os.fdopen(os.memfd_create("page"), "w+b") if memory else tempfile.TemporaryFile()  # noqa: SIM115 (returned)
+    file.write(body)
+    file.flush()
+    file.seek(0)
+    return file

@@ -1,23 +1,14 @@
 """What an audit remembers of an address: enough to judge every link to it, never the body."""
 
-from dataclasses import dataclass
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-
-class Link(NamedTuple):
-    """A link on a page.
-
-    Attributes:
-        href: as written, without user name and password.
-        target: resolved, with its fragment; the link as written when it is no valid address.
-        text: what a reader sees of it, white space collapsed.
-        valid: whether it resolves to an address at all.
-    """
-
-    href: str
-    target: str
-    text: str
-    valid: bool = True
+INVALID = "!"
+"""Begins the name of a link that is no valid address; the link as written follows. No address begins like that."""
+TOO_MANY_IDS = "\0"
+"""Stands for the ids of a page that has more of them than are kept."""
 
 
 class Hop(NamedTuple):
@@ -27,41 +18,77 @@ class Hop(NamedTuple):
     status: int | None
 
 
-@dataclass(frozen=True, slots=True)
+class Place(NamedTuple):
+    """Where a link stands in a page's source; line and column begin at 1, the column counts characters."""
+
+    target: str
+    href: str
+    text: str
+    line: int | None
+    column: int | None
+
+
+class Numbers:
+    """Gives each name a number when it is first seen; names are targets of links, fragment included."""
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self.names = list(names)
+        self._numbers = {name: number for number, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def number(self, name: str) -> int:
+        """Return the number of a name, a new one for a new name."""
+        number = self._numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
+
+
+@dataclass(slots=True)
 class Record:
     """What one address came to.
 
     Attributes:
         url: the address, without fragment.
-        attempt: 1 for the crawl, 2 for the second pass over failures.
+        attempts: requests that it took, second passes over failures included.
         status: HTTP status of the last answer, or None when none arrived.
         error: reason id when the status does not say it all, or None.
         chain: answers before the last, when a cookie had to be carried from one to the next.
         final: address that gave the last answer.
         location: where the last answer redirects to, absolute, or None.
-        html: whether the last answer is an HTML page.
+        kind: what links were taken from: "html", "css", "svg", "feed", "sitemap", or "".
         ids: ids of the page joined by NUL, or None when they were not read.
-        links: distinct targets in document order, each as it stands first.
+        base: href of the page's base element, or None.
+        links: numbers of the distinct targets in document order.
         link_count: links on the page that the audit covers, repeated ones included.
         cut: whether the page holds more links than were taken.
-        recovered: reason of the failure that the second pass did not see again, or None.
+        recovered: reason of the failure that a later request did not see again, or None.
+        etag: validator for the next audit, empty when there is none.
+        modified: Last-Modified, the same.
+        digest: of the body, by which pages that are the same are known; empty when it was not read.
     """
 
     url: str
-    attempt: int = 1
+    attempts: int = 1
     status: int | None = None
     error: str | None = None
     chain: tuple[Hop, ...] = ()
     final: str = ""
     location: str | None = None
-    html: bool = False
+    kind: str = ""
     ids: str | None = None
-    links: tuple[Link, ...] = ()
+    base: str | None = None
+    links: "array[int]" = field(default_factory=lambda: array("I"))
     link_count: int = 0
     cut: bool = False
     recovered: str | None = None
+    etag: str = ""
+    modified: str = ""
+    digest: str = ""
 
     @property
     def is_page(self) -> bool:
-        """Whether links were taken from it, or could have been."""
-        return self.html and self.ids is not None
+        """Whether it is an HTML page that was read."""
+        return self.kind == "html" and self.ids is not None

@@ -1,132 +1,144 @@
-"""Append-only progress: every record is written once, and a crawl that was killed reads them back."""
+"""Records as bytes: append-only progress, which a crawl that was killed reads back, and whole crawls."""
 
 import asyncio
 import json
+import sys
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
-from gapless.links.record import Hop, Link, Record
+from gapless.links.record import Hop, Numbers, Record
 
-VERSION = 1
-SMALLEST = 4
-SHARE = 0.02
-SECONDS = 1.0
+VERSION = 3
+"""Of the rows, and of what is taken for a link: what another version stored is not read."""
+RECORDS, SECONDS = 2_000, 5.0
+"""A segment is sealed after so many records, or so long: what a kill costs at most."""
 
-
-class _Table:
-    """Writes each string once and numbers it."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[Any, int] = {}
-
-    def number(self, item: Any) -> int:
-        return self.numbers.setdefault(item, len(self.numbers))
+_PLAIN = tuple(each.name for each in fields(Record) if each.name != "links")
+_values = attrgetter(*_PLAIN)
 
 
-def pack(records: Iterable[Record]) -> bytes:
-    """Write records as bytes that stand alone; equal records give equal bytes."""
-    strings, links = _Table(), _Table()
+def pack(names: Sequence[str], records: Iterable[Record], links: Iterable["array[int]"], **more: Any) -> bytes:
+    """Write names and records as bytes; equal ones give equal bytes.
 
-    def string(text: str | None) -> int | None:
-        return None if text is None else strings.number(text)
-
-    rows = [
-        [
-            string(record.url),
-            record.attempt,
-            record.status,
-            string(record.error),
-            [[string(hop.url), hop.status] for hop in record.chain],
-            string(record.final),
-            string(record.location),
-            record.html,
-            record.ids,
-            [links.number(link) for link in record.links],
-            record.link_count,
-            record.cut,
-            string(record.recovered),
-        ]
-        for record in records
-    ]
-    link_rows = [[string(link.href), string(link.target), string(link.text), link.valid] for link in links.numbers]
-    document = [VERSION, list(strings.numbers), link_rows, rows]
+    Args:
+        names: in the order of their numbers.
+        records: what to write.
+        links: numbers of the names that each record links to.
+        more: whatever else JSON can say.
+    """
+    numbers, counts = array("I"), []
+    for each in links:
+        numbers.extend(each)
+        counts.append(len(each))
+    columns = dict(zip(_PLAIN, zip(*map(_values, records), strict=True), strict=False))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    table = {"columns": columns, "links": b64encode(numbers.tobytes()).decode(), "counts": counts}
+    document = {"version": VERSION, "names": names, "records": table, **more}
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
 
 
-def unpack(data: bytes, known: dict[Link, Link]) -> list[Record]:
-    """Read records back, sharing equal links through `known`. Raises ValueError on anything else."""
-    unreadable = "The stored progress of this audit cannot be read; start the audit anew."
+def unpack(data: bytes) -> tuple[list[str], list[Record], dict[str, Any]]:
+    """Read names, records and whatever was written beside them. Raises ValueError on anything else."""
     try:
-        version, strings, link_rows, rows = json.loads(zlib.decompress(data))
-        if version == VERSION:
-            links = [Link(strings[h], strings[t], strings[x], valid) for h, t, x, valid in link_rows]
-            links = [known.setdefault(link, link) for link in links]
-            return [_record(row, strings, links) for row in rows]
-    except (zlib.error, ValueError, TypeError, KeyError, IndexError) as error:
-        raise ValueError(unreadable) from error
-    raise ValueError(unreadable)
+        document = json.loads(zlib.decompress(data))
+        if document["version"] == VERSION:
+            return document.pop("names"), list(_records(document.pop("records"))), document
+    except (zlib.error, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
+        raise ValueError(_UNREADABLE) from error
+    raise ValueError(_UNREADABLE)
 
 
-def _record(row: list[Any], strings: Sequence[str], links: Sequence[Link]) -> Record:
-    def string(number: int | None) -> str | None:
-        return None if number is None else strings[number]
+def _records(table: dict[str, Any]) -> Iterator[Record]:
+    """Yield the records of a table; equal ids are kept once."""
+    numbers, at = array("I", b64decode(table["links"])), 0
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    columns, ids = table["columns"], dict[str | None, str | None]()
+    if not columns:
+        return
+    links = fields(Record).index(next(each for each in fields(Record) if each.name == "links"))
+    for count, row in zip(table["counts"], zip(*(columns[name] for name in _PLAIN), strict=True), strict=True):
+        record = Record(*row[:links], numbers[at : at + count], *row[links:])  # type: ignore[call-arg] # as many
+        at += count
+        record.ids = ids.setdefault(record.ids, record.ids)
+        if record.chain:
+            record.chain = tuple(Hop(*hop) for hop in record.chain)
+        yield record
 
-    url, attempt, status, error, chain, final, location, html, ids, numbers, count, cut, recovered = row
-    return Record(
-        url=strings[url],
-        attempt=attempt,
-        status=status,
-        error=string(error),
-        chain=tuple(Hop(strings[hop], code) for hop, code in chain),
-        final=strings[final],
-        location=string(location),
-        html=html,
-        ids=ids,
-        links=tuple(links[number] for number in numbers),
-        link_count=count,
-        cut=cut,
-        recovered=string(recovered),
-    )
+
+_UNREADABLE = "What this audit stored cannot be read by this version; start the audit anew."
 
 
 class Journal:
     """Remembers what was fetched, and seals it bit by bit.
 
     Args:
+        numbers: of the names that records speak of; a segment holds those that are new since the last.
         resume: segments that earlier attempts sealed, in order.
         seal: takes each new segment and returns once it is safe, or None when nothing is kept.
+        previous: records of the last audit, of which those that have not changed are named only.
+
+    Raises:
+        ValueError: the segments are of another version.
     """
 
-    def __init__(self, resume: Iterable[bytes] = (), seal: Callable[[bytes], Awaitable[None]] | None = None) -> None:
-        self.links: dict[Link, Link] = {}
-        self._known = {(record.url, record.attempt): record for data in resume for record in unpack(data, self.links)}
+    def __init__(
+        self,
+        numbers: Numbers,
+        resume: Iterable[bytes] = (),
+        seal: Callable[[bytes], Awaitable[None]] | None = None,
+        previous: Mapping[str, Record] | None = None,
+    ) -> None:
+        self.known: dict[str, Record] = {}
+        self._numbers = numbers
         self._seal = seal
-        self._lock = asyncio.Lock()
+        self._sealing: asyncio.Task[None] | None = None
         self._new: list[Record] = []
+        self._same: list[str] = []
+        for data in resume:
+            names, records, more = unpack(data)
+            for name in names:
+                numbers.number(name)
+            self.known.update((record.url, record) for record in records)
+            self.known.update((url, previous[url]) for url in more["same"] if previous and url in previous)
+        self._written = len(numbers)
         self._sealed_at = time.monotonic()
 
-    def recall(self, url: str, attempt: int) -> Record | None:
-        """Return what an earlier request for the address came to, or None."""
-        return self._known.get((url, attempt))
-
-    async def keep(self, record: Record) -> None:
-        """Remember a record; returns once it is sealed or few enough are not."""
-        async with self._lock:  # also slows the crawl down to what the store can take
-            self._known[record.url, record.attempt] = record
+    async def keep(self, record: Record, *, same: bool = False) -> None:
+        """Remember a record; waits only while the segment before is still being sealed and another one is due."""
+        if self._seal is None:
+            return
+        if same:
+            self._same.append(record.url)
+        else:
             self._new.append(record)
-            due = max(SMALLEST, int(SHARE * len(self._known)))
-            if len(self._new) >= due or time.monotonic() - self._sealed_at >= SECONDS:
-                await self._flush()
+        if len(self._new) + len(self._same) >= RECORDS or time.monotonic() - self._sealed_at >= SECONDS:
+            await self._flush()
 
     async def close(self) -> None:
         """Seal what is left."""
-        async with self._lock:
+        if self._seal is not None:
             await self._flush()
+            await self._settle()
 
     async def _flush(self) -> None:
-        if self._new and self._seal is not None:
-            await self._seal(pack(self._new))
-        self._new.clear()
+        await self._settle()
+        if (self._new or self._same) and self._seal is not None:
+            links = [record.links for record in self._new]
+            segment = pack(self._numbers.names[self._written :], self._new, links, same=self._same)
+            self._written = len(self._numbers)
+            self._new, self._same = [], []
+            self._sealing = asyncio.ensure_future(self._seal(segment))
         self._sealed_at = time.monotonic()
+
+    async def _settle(self) -> None:
+        if self._sealing is not None:
+            await asyncio.shield(self._sealing)  # whoever is stopped here has its segment safe all the same
+            self._sealing = None

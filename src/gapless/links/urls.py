@@ -1,14 +1,27 @@
 """Web addresses by the WHATWG URL Standard, as ada parses them."""
 
 import re
+from collections.abc import Callable
 from urllib.parse import unquote
 
 import ada_url
 
+from gapless.links.record import INVALID
+
 WEB = ("http://", "https://")
-CACHE = 200_000
+DIRECTORIES, LINKS = 16, 4_000
+"""Directories whose links are remembered, and links of each."""
 
 _SAFE_FRAGMENT = re.compile(r"#[\w.~!$'()*+,;=:@/?%&-]*", re.ASCII)
+REMEMBERED = 1_000
+"""Characters of a link up to which what it resolves to is remembered."""
+
+_PLAIN = re.compile(
+    r"(?:/|((?:\.\./)*))(?:[a-z0-9_~-][a-z0-9_~.-]*/)*(?:[a-z0-9_~-][a-z0-9_~.-]*)?(?:\?[a-z0-9_~.=&+;,/-]+)?(?:#[a-z0-9_~.=&+;,/!-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""Links that need no parser: path segments of plain characters that begin with no dot, but for steps up; no host."""
+_SAME_SCHEME = re.compile(r"[a-z\t\n\r]+:(?!//)", re.ASCII | re.IGNORECASE)
 _USERINFO = re.compile(r"//[^/?#\s]*@")
 
 
@@ -69,27 +82,92 @@ def decoded(fragment: str) -> str:
 
 
 class Resolver:
-    """Resolves links, remembering what each directory's links resolved to."""
+    """Resolves the links of one document after another, remembering what those of its directory resolved to."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], str] = {}
+        self._directories: dict[str, dict[str, str | None]] = {}
 
-    def resolve(self, base: str, href: str) -> str:
-        """Resolve a link as written against the document's base. Raises ValueError on a bad one."""
-        if not href or href[0] in "#? \t\n\r\f":
-            return self._in_document(base, href)
-        document = base.split("?", 1)[0].split("#", 1)[0]
-        directory = document[: document.rfind("/") + 1]
-        known = self._known.get((directory, href))
+    def of(self, page: str, base: str | None = None) -> Callable[[str, bool], str | None]:
+        """Return what resolves the links of a document.
+
+        Args:
+            page: its address.
+            base: href of its base element, or None.
+
+        Returns:
+            A function of a link as written, and of whether a reader goes there. It returns the target: an absolute
+            http or https address without user name and password, with its fragment when a reader goes there; INVALID
+            and the link as written when that is no valid address; None when it leads to nothing that can be fetched.
+        """
+        document = split_fragment(_base(page, base))[0]
+        directory = document.partition("?")[0]
+        directory = directory[: directory.rfind("/") + 1]
+        known = self._known(directory)
+        site = origin(document)
+        above = _above(site, directory)
+
+        def resolve(href: str, navigates: bool) -> str | None:
+            target = known.get(href, "")
+            if target == "":
+                if not href or href[0] <= " " or href[0] in "#?":
+                    target = _in_document(document, href)
+                elif _SAME_SCHEME.match(href):  # "http:#x" names the document, and "http:x" what stands beside it
+                    target = _target(document, href)
+                elif (plain := _PLAIN.fullmatch(href)) is not None:  # as ada has it, at a fifth of the cost
+                    if href[0] == "/":
+                        target = site + href
+                    else:
+                        up = plain.end(1) // 3
+                        target = above[min(up, len(above) - 1)] + href[3 * up :]
+                    known[href] = target
+                else:
+                    target = _target(directory, href)
+                    if len(href) <= REMEMBERED:
+                        known[href] = target
+            if navigates or target is None:
+                return target
+            return None if href[:1] == "#" else target.partition("#")[0] if target[0] != INVALID else target
+
+        return resolve
+
+    def _known(self, directory: str) -> dict[str, str | None]:
+        known = self._directories.get(directory)
         if known is None:
-            known = join(directory, href)
-            if len(self._known) >= CACHE:
-                self._known.clear()
-            self._known[directory, href] = known
+            if len(self._directories) >= DIRECTORIES:
+                self._directories.pop(next(iter(self._directories)))
+            known = self._directories[directory] = {}
+        elif len(known) > LINKS:
+            known.clear()
         return known
 
-    @staticmethod
-    def _in_document(base: str, href: str) -> str:
-        if _SAFE_FRAGMENT.fullmatch(href):
-            return base.partition("#")[0] + href
-        return join(base, href)
+
+def _above(site: str, directory: str) -> list[str]:
+    """Return a directory and those above it, up to the site's root."""
+    found = [directory]
+    while len(found[-1]) > len(site) + 1:
+        found.append(found[-1][: found[-1].rfind("/", 0, -1) + 1])
+    return found
+
+
+def _base(page: str, href: str | None) -> str:
+    if not href:
+        return page
+    try:
+        base = join(page, href)
+    except ValueError:
+        return page
+    return base if is_web(base) else page
+
+
+def _in_document(document: str, href: str) -> str | None:
+    if not href:
+        return document
+    return document + href if _SAFE_FRAGMENT.fullmatch(href) else _target(document, href)
+
+
+def _target(base: str, href: str) -> str | None:
+    try:
+        target = join(base, href)
+    except ValueError:
+        return INVALID + without_userinfo(href).strip()
+    return target if is_web(target) else None

@@ -53,8 +53,8 @@ async def test_a_host_that_wants_too_long_a_wait_is_unverified(audit: Audit, lat
     assert audit.site.requests["/a"] == 1
 
 
-async def test_one_failure_that_passes_is_no_news(audit: Audit) -> None:
-    """A 503 and a connection that is reset, once each, are ok on the second try."""
+async def test_one_failure_that_passes_is_not_broken(audit: Audit) -> None:
+    """A 503 and a connection that is reset, once each, are flaky; a kept connection that was closed is nothing at all."""
 
     def once(request: Request) -> Reply:
         return Reply("", 503) if request.number == 1 else Reply(page())
@@ -62,8 +62,8 @@ async def test_one_failure_that_passes_is_no_news(audit: Audit) -> None:
     def reset(request: Request) -> Reply | bytes:
         return b"" if request.number == 1 else Reply(page())
 
-    found = await audit({"/": page("/a", "/b"), "/a": once, "/b": reset})
-    assert results(found) == {}
+    found = results(await audit({"/": page("/a", "/b"), "/a": once, "/b": reset}))
+    assert found in ({"/a": "flaky:http_503"}, {"/a": "flaky:http_503", "/b": "flaky:reset"})
 
 
 async def test_what_fails_and_passes_at_the_end_is_flaky_and_crawled(audit: Audit) -> None:

@@ -1,0 +1,116 @@
+import hashlib
+from datetime import date, timedelta
+
+from gapless.links import Crawl, Scope, crawl, report_json, report_markdown
+from unit.links.httpsite import Reply, Request, Route, Serve, Site, page
+
+DAY = date(2026, 1, 1)
+
+
+def remembering(body: str, type: str = "text/html") -> Route:  # noqa: A002
+    """Serve a body with its validator, and 304 to who has it already."""
+    tag = f'"{hashlib.sha256(body.encode()).hexdigest()[:8]}"'
+
+    def serve(request: Request) -> Reply:
+        if request.headers.get("if-none-match") == tag:
+            return Reply("", 304, headers={"ETag": tag})
+        return Reply(body, type=type, headers={"ETag": tag})
+
+    return serve
+
+
+def wide(pages: int = 40) -> dict[str, Route]:
+    """Write a site whose pages all have validators; one of them has a broken link."""
+    routes = {f"/p/{n}": remembering(page(f"/p/{n + 1}", "/style.css", extra="<h1 id=x>")) for n in range(pages)}
+    links = [f"/p/{n}#x" for n in range(pages)]
+    return {
+        "/robots.txt": Reply("", 404),
+        "/": remembering(page(*links, "/bad")),
+        "/bad": remembering(page("/gone", f"/p/{pages - 1}#none")),
+        f"/p/{pages}": remembering("end"),
+        "/style.css": remembering("a{background:url(/gone.png)}", "text/css"),
+        **routes,
+    }
+
+
+async def again(site: Site, before: Crawl, day: date = DAY) -> Crawl:
+    """Audit a site a second time, with what the first time has stored."""
+    site.requests.clear()
+    site.seen.clear()
+    return await crawl(Scope(site.url), previous=Crawl.from_bytes(before.to_bytes()), today=day)
+
+
+def whole_bodies(site: Site) -> set[str]:
+    """Return the paths of which the body was asked for whatever was known."""
+    return {request.path for request in site.seen if "if-none-match" not in request.headers}
+
+
+async def test_what_has_not_changed_is_not_read_again(serve: Serve) -> None:
+    """A second audit sends validators, reads in full what has a finding, and gives the same report to the byte."""
+    site = await serve(wide())
+    first = await crawl(Scope(site.url))
+    second = await again(site, first)
+    assert report_markdown(second) == report_markdown(first)
+    assert report_json(second) == report_json(first)
+    assert {"/bad", "/style.css"} <= whole_bodies(site)
+    assert "/" not in whole_bodies(site)
+    assert len(first.findings()) == 3
+    third = await again(site, second)
+    assert third.to_bytes() == second.to_bytes()
+
+
+async def test_a_change_is_seen(serve: Serve) -> None:
+    """A page that has changed is read, and links to pages that are gone since are found on pages that are not read."""
+    site = await serve(wide())
+    first = await crawl(Scope(site.url))
+    site.routes = {**site.routes, "/p/3": remembering(page("/new", extra="<h1 id=x>")), "/p/9": Reply("", 404)}
+    second = await again(site, first)
+    found = {(each.page, each.target) for each in second.findings()}
+    assert (f"{site.url}/p/3", f"{site.url}/new") in found
+    assert (f"{site.url}/p/8", f"{site.url}/p/9") in found
+    cold = await crawl(Scope(site.url))
+    assert report_json(second) == report_json(cold)
+
+
+async def test_some_pages_are_read_again_all_the_same(serve: Serve) -> None:
+    """Servers whose validators lie are found out: each day other pages are read whatever the server says."""
+    site = await serve(wide(100))
+    first = await crawl(Scope(site.url))
+    read = []
+    for day in range(20):
+        first = await again(site, first, DAY + timedelta(days=day))
+        read.append({path for path in whole_bodies(site) if path.startswith("/p/")})
+    assert len(set().union(*read)) > max(map(len, read))
+    assert all(len(paths) < 20 for paths in read)
+
+
+async def test_a_304_that_nobody_asked_for_is_no_answer(serve: Serve) -> None:
+    """A server that says that nothing has changed since never has not answered."""
+    site = await serve({"/robots.txt": Reply("", 404), "/": page("/a"), "/a": Reply("", 304)})
+    found = await crawl(Scope(site.url))
+    assert [(each.target, each.reason) for each in found.findings()] == [(f"{site.url}/a", "invalid_response")]
+
+
+async def test_another_scope_is_another_audit(serve: Serve) -> None:
+    """What was known of one scope says nothing of another."""
+    site = await serve(wide(5))
+    first = await crawl(Scope(site.url))
+    site.seen.clear()
+    await crawl(Scope(site.url, prefix="/p/"), previous=first, today=DAY)
+    assert whole_bodies(site) == {request.path for request in site.seen}
+
+
+async def test_a_rerun_that_was_killed_goes_on(serve: Serve) -> None:
+    """Segments of a second audit name what is the same, and hold what is not."""
+    site = await serve(wide())
+    first = await crawl(Scope(site.url))
+    stored, segments = first.to_bytes(), []
+
+    async def seal(segment: bytes) -> None:
+        segments.append(segment)
+
+    whole = await crawl(Scope(site.url), previous=Crawl.from_bytes(stored), seal=seal, today=DAY)
+    site.requests.clear()
+    resumed = await crawl(Scope(site.url), previous=Crawl.from_bytes(stored), resume=segments, today=DAY)
+    assert resumed.to_bytes() == whole.to_bytes()
+    assert not [path for path in site.requests if path.startswith("/p/")]

@@ -5,18 +5,16 @@ import ipaddress
 import json
 import re
 import socket
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from gapless import links
-from gapless.artifacts import ArtifactLost, ArtifactStore
+from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
-from gapless.contract.interaction import Result
+from gapless.contract.interaction import Artifact, Result
 from gapless.contract.link_audit import (
     Admission,
     AgentReport,
@@ -27,14 +25,17 @@ from gapless.contract.link_audit import (
     LinkAuditActivities,
     LinkAuditRequest,
     ReportRequest,
+    Revision,
+    RevisionRequest,
     Verdict,
 )
 from gapless.errors import ConfigurationError
 from gapless.providers.base import open_provider
 from gapless.text import cell
 from gapless_activities.beats import beating
-
-log = structlog.get_logger()
+from gapless_activities.chain import Chain
+from gapless_activities.crawling import Rest, crawl, scope_of
+from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
 _MAX_CLAIM_FILE = 5 * 1024 * 1024
 _NOT_PLAIN = re.compile(r"[^ -~\n]")
@@ -62,39 +63,38 @@ class AuditActivities(LinkAuditActivities):
 
     @activity.defn(name="crawl")
     async def crawl(self, request: LinkAuditRequest) -> Crawled:
-        """Crawl, and seal the record segment by segment, so that a lost worker costs what was not sealed."""
-        record = _Record(self._store, activity.info().heartbeat_details)
-        return await beating(record.beat, self._crawled(request, record))
+        """Crawl without a lane, as audits did that began before there were any."""
+        details = activity.info().heartbeat_details
+        chain = Chain(self._store, CrawlProgress.model_validate(details[0]) if details else CrawlProgress())
+        crawled = await beating(chain.beat, self.crawled(request, chain, asyncio.Event(), rests=False))
+        assert isinstance(crawled, Crawled)  # it is neither stopped nor sent to rest
+        return crawled
 
-    async def _crawled(self, request: LinkAuditRequest, record: "_Record") -> Crawled:
-        resume = await record.load()
-        crawl = await links.crawl(_scope(request), resume=resume, seal=record.seal, progress=record.note)
-        # Seconds of work on a large site go to threads here and below, so that heartbeats keep coming.
-        findings = await asyncio.to_thread(crawl.findings)
-        return Crawled(
-            crawl=await self._store.put("crawl", await asyncio.to_thread(crawl.to_bytes)),
-            pages=len(crawl.pages),
-            links=crawl.links,
-            broken=len(crawl.broken()),
-            unverified=len({finding.target for finding in findings if finding.result == "unverified"}),
-            complete=crawl.complete,
-            incomplete_reason=crawl.incomplete_reason,
-        )
+    async def crawled(
+        self, request: LinkAuditRequest, chain: Chain, stop: asyncio.Event, *, rests: bool
+    ) -> Crawled | Rest | None:
+        """Crawl with the header fields that this worker has for the site; see `crawling.crawl`."""
+        headers = self._settings.link_credentials
+        return await crawl(self._store, request, chain, stop, rests=rests, credentials=headers)
 
     @activity.defn(name="judge")
     async def judge(self, judgement: Judgement) -> AgentReport:
-        """Turn the agent's report into claims, and the claims into a verdict."""
-        result = judgement.outcome.result
-        if result is None:
-            raise ApplicationError("there is no result to judge", type="NothingToJudge", non_retryable=True)
-        return await beating(activity.heartbeat, self._judged(judgement, result))
+        """Judge without a lane, as audits did that began before there were any."""
+        return await beating(activity.heartbeat, self.judged(judgement))
 
-    async def _judged(self, judgement: Judgement, result: Result) -> AgentReport:
+    async def judged(self, judgement: Judgement) -> AgentReport:
+        """Turn the agent's report into claims, and the claims into a verdict.
+
+        Raises:
+            ApplicationError: there is no report.
+        """
         outcome, request = judgement.outcome, judgement.request
+        if (result := outcome.result) is None:
+            raise ApplicationError("there is no result to judge", type="NothingToJudge", non_retryable=True)
         crawl = await self._crawl(judgement.crawled)
         text, files = await self._claimed(result)
         claims, problems = await asyncio.to_thread(links.parse_claims, text, site=request.url, files=files)
-        verdict = await links.judge(crawl, claims, _scope(request))
+        verdict = await links.judge(crawl, claims, scope_of(request))
         details = await self._store.put("verdict.json", _json(verdict.to_dict()))
         return AgentReport(
             agent=outcome.target,
@@ -124,18 +124,52 @@ class AuditActivities(LinkAuditActivities):
 
     async def _reported(self, request: ReportRequest) -> AuditOutcome:
         crawl, agent, url = await self._crawl(request.crawled), request.agent, request.request.url
-        verdict = await self._verdict(agent)
+        markdown, document = await self._written(crawl, agent, url)
         return AuditOutcome(
             **dict(request.crawled),
             url=url,
-            report_markdown=await self._store.put(
-                "report.md", await asyncio.to_thread(_report_markdown, crawl, agent, verdict, url)
-            ),
-            report_json=await self._store.put(
-                "report.json", await asyncio.to_thread(_report_json, crawl, agent, verdict)
-            ),
+            report_markdown=markdown,
+            report_json=document,
             agent=agent,
+            broken_elsewhere=len(broken_elsewhere(crawl)),
         )
+
+    async def _written(self, crawl: links.Crawl, agent: AgentReport | None, url: str) -> tuple[Artifact, Artifact]:
+        """Write both reports, and return where they are."""
+        verdict = await self._verdict(agent)
+        markdown = await asyncio.to_thread(_report_markdown, crawl, agent, verdict, url)
+        document = await asyncio.to_thread(_report_json, crawl, agent, verdict)
+        return await self._store.put("report.md", markdown), await self._store.put("report.json", document)
+
+    @activity.defn(name="recheck")
+    async def recheck(self, request: RevisionRequest) -> Revision:
+        """Fetch again what is broken on other hosts; what has recovered is flaky from then on."""
+        return await beating(activity.heartbeat, self._rechecked(request))
+
+    async def _rechecked(self, request: RevisionRequest) -> Revision:
+        crawl = await self._crawl(request.outcome)
+        recovered = await self._recovered(request.recovered)
+        revise(crawl, recovered)
+        broken = broken_elsewhere(crawl)
+        found = recovered_by_now(broken, await links.recheck(scope_of(request.request), broken))
+        if not found:
+            return Revision(recovered=len(recovered), still_broken=len(broken), details=request.recovered)
+        revise(crawl, found)
+        recovered |= found
+        markdown, document = await self._written(crawl, request.outcome.agent, request.outcome.url)
+        return Revision(
+            recovered=len(recovered),
+            still_broken=len(broken) - len(found),
+            details=await self._store.put("recovered.json", _json({k: list(v) for k, v in recovered.items()})),
+            report_markdown=markdown,
+            report_json=document,
+        )
+
+    async def _recovered(self, details: Artifact | None) -> dict[str, Recovery]:
+        if details is None:
+            return {}
+        rows = json.loads(await self._store.get(details.digest))
+        return {target: Recovery(*row) for target, row in rows.items()}
 
     async def _crawl(self, crawled: Crawled) -> links.Crawl:
         """Return the crawl as it was stored, with its findings worked out."""
@@ -156,72 +190,6 @@ class AuditActivities(LinkAuditActivities):
         whole = result.whole_text
         text = (await self._store.get(whole.digest)).decode() if whole else result.text
         return text, {file.name: await self._store.get(file.digest) for file in files[:20]}
-
-
-class _Record:
-    """A crawl's progress as a chain of segments in the store, each naming the one before it.
-
-    The heartbeat carries the newest digest only: that one names all. `details` is what an earlier attempt beat
-    last; it is beaten again until this attempt has something newer, so that no attempt loses the record.
-    """
-
-    def __init__(self, store: ArtifactStore, details: Sequence[Any]) -> None:
-        self._store = store
-        self._progress = CrawlProgress.model_validate(details[0]) if details else CrawlProgress()
-
-    async def load(self) -> list[bytes]:
-        """Return the segments that earlier attempts sealed, oldest first; none when one of them is lost.
-
-        Raises:
-            StoreUnavailable: they may be there; the next attempt looks again.
-        """
-        earlier = self._progress
-        if earlier.segment is None:
-            return []
-        segments: list[bytes] = []
-        digest: str | None = earlier.segment
-        try:
-            while digest:
-                head, _, body = (await self._store.get(digest)).partition(b"\n")
-                segments.append(body)
-                digest = head.decode()
-        except ArtifactLost as error:
-            log.warning("crawl.record_lost", error=str(error))
-            self._progress = CrawlProgress()
-            return []
-        self._progress = earlier.model_copy(update={"phase": "crawling", "resumed_at": earlier.pages})
-        log.info("crawl.resumed", pages=earlier.pages, segments=len(segments))
-        return segments[::-1]
-
-    async def seal(self, segment: bytes) -> None:
-        """Store a segment and beat its digest at once."""
-        head = (self._progress.segment or "").encode()
-        stored = await self._store.put("segment", head + b"\n" + segment)
-        self._progress = self._progress.model_copy(update={"segment": stored.digest})
-        self.beat()
-
-    def note(self, progress: links.Progress) -> None:
-        """Take over the crawl's counters; they travel with the next beat."""
-        self._progress = self._progress.model_copy(
-            update={"pages": progress.pages, "links": progress.links, "phase": progress.phase}
-        )
-
-    def beat(self) -> None:
-        """Tell the server how far the crawl has come."""
-        activity.heartbeat(self._progress.model_dump(mode="json"))
-
-
-def _scope(request: LinkAuditRequest) -> links.Scope:
-    try:
-        return links.Scope(
-            start=request.url,
-            max_pages=request.max_pages,
-            external=request.external,
-            robots=request.robots,
-            connections=request.connections,
-        )
-    except ValueError as error:
-        raise ApplicationError(str(error), type="BadScope", non_retryable=True) from None
 
 
 async def _is_public(url: str) -> bool:

@@ -1,10 +1,14 @@
 """A content-addressed store: what is put is named by its SHA-256 and never changes.
 
+Beside it stand a few small objects by name, each replaced as a whole: they say which content is the newest of its kind.
+Losing one costs time, never a result.
+
 A local folder by default; S3, GCS or Azure by URL (`s3://bucket/prefix`, `gs://…`, `az://…`), with the
 credentials that those clients find by themselves. With a key, what is stored is encrypted.
 """
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -22,6 +26,7 @@ from gapless.errors import ConfigurationError, GaplessError
 _MARK = b"gapless-encrypted "
 """Starts an encrypted artifact; the key's id of eight characters and a line feed follow."""
 _HEAD = len(_MARK) + 9
+_NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 
 
 class ArtifactLost(GaplessError):
@@ -83,6 +88,40 @@ class ArtifactStore:
             raise ArtifactLost(f"artifact {digest[:12]}… was altered: its content no longer matches its name")
         return data
 
+    async def put_named(self, name: str, data: bytes) -> None:
+        """Make these bytes what the name stands for; whoever reads meanwhile gets the old ones or these, whole.
+
+        Args:
+            name: lower-case letters, digits, dashes and slashes.
+            data: a few bytes, such as a digest.
+
+        Raises:
+            StoreUnavailable: the name may still stand for what it stood for before.
+        """
+        try:
+            await obstore.put_async(self._store, _named(name), self._sealed(data))
+        except (OSError, StoreError) as error:
+            raise _unavailable(f"{name} cannot be stored", error) from None
+
+    async def get_named(self, name: str) -> bytes | None:
+        """Return what the name stands for, or None when that is nothing, or was altered.
+
+        Raises:
+            KeyMissing: it is encrypted under a key that is not here.
+            StoreUnavailable: nobody knows; ask again.
+        """
+        try:
+            answer = await obstore.get_async(self._store, _named(name))
+            stored = bytes(await answer.bytes_async())
+        except (FileNotFoundError, NotFoundError):
+            return None
+        except (OSError, StoreError) as error:
+            raise _unavailable(f"{name} cannot be read", error) from None
+        try:
+            return self._decrypted(stored) if stored.startswith(_MARK) else stored
+        except Altered:
+            return None
+
     def _sealed(self, data: bytes) -> bytes:
         return _MARK + self.keys.id.encode() + b"\n" + self.keys.encrypt(data) if self.keys else data
 
@@ -93,10 +132,13 @@ class ArtifactStore:
         if not stored.startswith(_MARK):
             return None
         try:
-            data = self.keys.decrypt(stored[_HEAD:], stored[len(_MARK) : _HEAD - 1].decode(errors="replace"))
+            data = self._decrypted(stored)
         except Altered:
             return None
         return data if hashlib.sha256(data).hexdigest() == digest else None
+
+    def _decrypted(self, stored: bytes) -> bytes:
+        return self.keys.decrypt(stored[_HEAD:], stored[len(_MARK) : _HEAD - 1].decode(errors="replace"))
 
 
 def _unavailable(what: str, error: Exception) -> StoreUnavailable:
@@ -106,6 +148,12 @@ def _unavailable(what: str, error: Exception) -> StoreUnavailable:
 
 def _path(digest: str) -> str:
     return f"sha256/{digest[:2]}/{digest}"
+
+
+def _named(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of an object")
+    return f"named/{name}"
 
 
 def open_store(url: str) -> ObjectStore:

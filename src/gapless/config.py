@@ -30,11 +30,16 @@ def _xdg(variable: str, fallback: str) -> Path:
 def secret_values() -> list[str]:
     """The keys in the environment, for those who must keep them out of what they write."""
     found = [os.environ.get(name, "") for name in _KEYS] + os.environ.get(_ENCRYPTION_KEY, "").split(",")
+    if headers := os.environ.get(_LINK_HEADERS):
+        from gapless.links.credentials import secrets  # few set it, and all would wait for it
+
+        found += secrets(headers)
     return [value.strip() for value in found if value.strip()]
 
 
 _KEYS = ("GAPLESS_GEMINI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
 _ENCRYPTION_KEY = "GAPLESS_ENCRYPTION_KEY"
+_LINK_HEADERS = "GAPLESS_LINK_HEADERS"
 
 
 class _File(TomlConfigSettingsSource):
@@ -46,6 +51,8 @@ class _File(TomlConfigSettingsSource):
             raise ConfigurationError(f"{TOML} holds an API key; take it out, and set GEMINI_API_KEY instead")
         if any(name.lower().endswith("encryption_key") for name in values):
             raise ConfigurationError(f"{TOML} holds an encryption key; take it out, and set {_ENCRYPTION_KEY} instead")
+        if any(name.lower().endswith("link_headers") for name in values):
+            raise ConfigurationError(f"{TOML} holds link_headers; take them out, and set {_LINK_HEADERS} instead")
         return values
 
 
@@ -66,6 +73,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("gemini_base_url", "GAPLESS_GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
     )
     encryption_key: SecretStr | None = Field(default=None, description="several, separated by commas; see KeyRing")
+    link_headers: SecretStr | None = Field(default=None, description="JSON, for link audits; see links.credentials")
     submit_timeout: float = Field(default=60.0, gt=0, le=600)
     read_timeout: float = Field(default=30.0, gt=0, le=45, description="shorter than a poll may take, 60 s")
     poll_max_interval: float = Field(default=30.0, ge=1, le=3600)
@@ -79,6 +87,7 @@ class Settings(BaseSettings):
     temporal_cli: Path | None = Field(default=None, description="a `temporal` binary for the dev server")
     log_level: str = "info"
     jobs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="read by gapless.schedules")
+    links: dict[str, Any] = Field(default_factory=dict, description="read by gapless.links.report.settings")
 
     @field_validator("gemini_api_key")
     @classmethod
@@ -94,6 +103,15 @@ class Settings(BaseSettings):
         stripped = key.get_secret_value().strip() if key else ""
         KeyRing(stripped)
         return SecretStr(stripped) if stripped else None
+
+    @field_validator("link_headers")
+    @classmethod
+    def _by_host(cls, headers: SecretStr | None) -> SecretStr | None:
+        if headers is not None:
+            from gapless.links.credentials import credentials
+
+            credentials(headers.get_secret_value())
+        return headers
 
     @field_validator("data_dir", "cache_dir", "rates", "temporal_cli")
     @classmethod
@@ -132,6 +150,13 @@ class Settings(BaseSettings):
         return self.artifacts or (self.data_dir / "artifacts").absolute().as_uri()
 
     @property
+    def link_credentials(self) -> dict[str, tuple[str, ...]]:
+        """Header fields that go to one host only, by host."""
+        from gapless.links.credentials import credentials
+
+        return credentials(self.link_headers.get_secret_value()) if self.link_headers else {}
+
+    @property
     def keys(self) -> KeyRing:
         """What everything that is written is encrypted with; without a key, nothing is."""
         return KeyRing(self.encryption_key.get_secret_value() if self.encryption_key else "")
@@ -147,6 +172,6 @@ def _first_line(error: ValidationError) -> str:
 
 def child_environment(**extra: str) -> dict[str, str]:
     """Build the environment for a program that is not ours: no keys, none of Temporal's client settings."""
-    ours = (*_KEYS, _ENCRYPTION_KEY)
+    ours = (*_KEYS, _ENCRYPTION_KEY, _LINK_HEADERS)
     kept = {n: v for n, v in os.environ.items() if n not in ours and not n.startswith("TEMPORAL_")}
     return kept | extra

@@ -6,7 +6,7 @@ from typing import Any
 from conftest import MODEL
 from gapless import InteractionRequest, LinkAuditRequest
 from gapless.client import Pending, Run
-from unit.links.httpsite import Reply, Route, page, redirect
+from unit.links.httpsite import Reply, Route, Site, page, redirect
 
 PAGES = 300
 
@@ -38,6 +38,11 @@ async def beat(run: Run[Any], activity: str, key: str) -> Any:
 async def state(run: Run[Any], wanted: str) -> bool:
     """Say whether the run is in this state."""
     return (await run.status()).state == wanted
+
+
+def fetched_twice(site: Site) -> int:
+    """Return how many pages of the large site were asked for more than once, each time counted."""
+    return sum(count - 1 for path, count in site.requests.items() if path.startswith("/p/"))
 
 
 def large() -> dict[str, Route]:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -157,10 +158,12 @@ class Trial:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop what is left of it; a worker that failed cancels who waits for it, and says here why."""
         self.kill_worker()
-        await self._open.__aexit__(*error)
+        await self._open.__aexit__(kind, error, trace)
 
     # Up to the kill
 

@@ -15,6 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from temporalio.worker import UnsandboxedWorkflowRunner
+
 from gapless import (
     Gapless,
     InteractionRequest,
@@ -28,15 +30,21 @@ from gapless import (
 )
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
+from gapless.contract.host_lane import lane_id
+from gapless.contract.link_audit import revision_id
+from gapless.links import Scope
 from gapless.payloads import data_converter
 from gapless.telemetry import configure_logging
 from gapless.testing.emulator import Emulator
+from gapless_activities import crawling
+from gapless_workers import worker as wiring
 from gapless_workers.main import run_main
 from gapless_workers.worker import worker
+from gapless_workflows import policies
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from unit.links.httpsite import Reply, Site, page
+from unit.links.httpsite import Reply, Request, Site, page
 
 FOLDER = Path(__file__).parent
 QUEUE = "recorded"
@@ -148,7 +156,52 @@ async def audit_cancelled(gapless: Gapless, emulator: Emulator, site: Site, name
         return
 
 
-Scenario = Callable[[Gapless, Emulator, Site, str], Awaitable[None]]
+async def lane_turns(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
+    """Two audits of one host take turns."""
+    pages = {f"/{n}": page(f"/{n + 1}") for n in range(30)}
+    site.routes = {**site.routes, **pages, "/": page("/0")}
+    site.delay = lambda _: 0.1
+    asked = LinkAuditRequest(url=site.url, external=False)
+    runs = [await gapless.start(asked, id=f"{name}-{n}", queue=QUEUE) for n in range(2)]
+    await asyncio.gather(*(run.result() for run in runs))
+    return lane_id(Scope(site.url).host, QUEUE)
+
+
+async def lane_rest(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
+    """The host asks for a pause that is longer than a crawl waits."""
+
+    def busy(asked: Request) -> Reply:
+        return Reply(page()) if asked.number > 4 else Reply("", 429, headers={"Retry-After": "2"})
+
+    site.routes = {**site.routes, "/gone": busy}
+    await (await gapless.start(LinkAuditRequest(url=site.url, external=False), id=name, queue=QUEUE)).result()
+    return lane_id(Scope(site.url).host, QUEUE)
+
+
+async def lane_left(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
+    """The audit that has its turn is cancelled."""
+    await audit_cancelled(gapless, emulator, site, name)
+    return lane_id(Scope(site.url).host, QUEUE)
+
+
+async def revision(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
+    """What is broken on another host is looked at again, twice."""
+    await audit_with_revision(gapless, emulator, site, name)
+    await gapless.client.get_workflow_handle(revision_id(name)).result()
+    return revision_id(name)
+
+
+async def audit_with_revision(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The auditor alone, and a later look at another host."""
+    other = site.url.replace("127.0.0.1", "localhost")
+    site.routes = {**site.routes, "/": page("/a", f"{other}/gone")}
+    looks = [timedelta(seconds=1)] * 2
+    asked = LinkAuditRequest(url=site.url, allow=[other.removeprefix("http://")], recheck_after=looks)
+    await (await gapless.start(asked, id=name, queue=QUEUE)).result()
+
+
+Scenario = Callable[[Gapless, Emulator, Site, str], Awaitable[str | None]]
+"""What runs, and the id of the run whose history is recorded, where that is not the scenario's name."""
 SCENARIOS: dict[str, Scenario] = {
     "interaction-succeeded": succeeded,
     "interaction-held-adopted": held_and_adopted,
@@ -169,6 +222,15 @@ SCENARIOS: dict[str, Scenario] = {
     "interaction-2-cancelled": cancelled,
     "interaction-2-deadline": deadline,
     "audit-2-with-agent": audit_with_agent,
+    # Since audits wait their turn in the site's lane:
+    "audit-3": audit,
+    "audit-3-with-agent": audit_with_agent,
+    "audit-3-cancelled": audit_cancelled,
+    "audit-3-with-revision": audit_with_revision,
+    "lane-turns": lane_turns,
+    "lane-rest": lane_rest,
+    "lane-left": lane_left,
+    "revision": revision,
 }
 
 
@@ -199,8 +261,10 @@ async def _record(gapless: Gapless, name: str) -> None:
     async with Emulator(run_seconds=1.0) as emulator, Site(routes) as site:
         settings = gapless.settings.model_copy(update={"gemini_base_url": emulator.url})
         async with worker(gapless.client, settings, [QUEUE]):
-            await SCENARIOS[name](gapless, emulator, site, name)
-    history = await gapless.client.get_workflow_handle(name).fetch_history()
+            recorded = await SCENARIOS[name](gapless, emulator, site, name) or name
+            while (await gapless.client.get_workflow_handle(recorded).describe()).close_time is None:
+                await asyncio.sleep(0.05)
+    history = await gapless.client.get_workflow_handle(recorded).fetch_history()
     text = json.dumps(scrubbed(json.loads(history.to_json())), indent=1)
     (FOLDER / f"{name}.json").write_text(text + "\n")
 
@@ -208,6 +272,10 @@ async def _record(gapless: Gapless, name: str) -> None:
 async def main(wanted: list[str]) -> int:
     """Record the scenarios that are named, or all."""
     configure_logging("error")
+    # Turns and pauses take seconds here; a sandbox would load the policies anew, with their minutes.
+    wiring.RUNNER = UnsandboxedWorkflowRunner()
+    policies.LANE_SLICE = timedelta(seconds=1)
+    crawling.ENGINE_PATIENCE = 1.0
     with tempfile.TemporaryDirectory(prefix="gapless-record-") as folder:
         async with _gapless(Path(folder)) as gapless:
             for name in wanted or SCENARIOS:

@@ -15,8 +15,10 @@ from temporalio.workflow import NondeterminismError
 from gapless.artifacts import ArtifactStore
 from gapless.payloads import data_converter
 from gapless_workers.worker import RUNNER
+from gapless_workflows.host_lane import HostLaneWorkflow
 from gapless_workflows.interaction import InteractionWorkflow
 from gapless_workflows.link_audit import LinkAuditWorkflow
+from gapless_workflows.revision import RevisionWorkflow
 
 HISTORIES = sorted(Path(__file__).parent.glob("*.json"))
 OURS = re.compile(r'File "/|/home/|/Users/|/tmp/|AIza|api[_-]key', re.IGNORECASE)
@@ -29,7 +31,7 @@ each = pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 def replayer(tmp_path: Path) -> Replayer:
     """Return a replayer of the product's workflows, in their sandbox, with their converter."""
     return Replayer(
-        workflows=[InteractionWorkflow, LinkAuditWorkflow],
+        workflows=[InteractionWorkflow, LinkAuditWorkflow, HostLaneWorkflow, RevisionWorkflow],
         workflow_runner=RUNNER,
         data_converter=data_converter(ArtifactStore(tmp_path.as_uri())),
     )
@@ -41,7 +43,7 @@ def history(text: str, name: str) -> WorkflowHistory:
 
 
 def test_every_kind_of_run_was_recorded() -> None:
-    """There are histories of both workflows, ended well, cancelled, held and late."""
+    """There are histories of all workflows, ended well, cancelled, held and late."""
     assert {path.stem for path in HISTORIES} >= {
         "interaction-succeeded",
         "interaction-held-adopted",
@@ -61,6 +63,14 @@ def test_every_kind_of_run_was_recorded() -> None:
         "interaction-2-cancelled",
         "interaction-2-deadline",
         "audit-2-with-agent",
+        "audit-3",
+        "audit-3-with-agent",
+        "audit-3-cancelled",
+        "audit-3-with-revision",
+        "lane-turns",
+        "lane-rest",
+        "lane-left",
+        "revision",
     }
 
 
@@ -87,6 +97,10 @@ async def test_a_run_that_was_open_goes_on(replayer: Replayer, path: Path) -> No
         ("interaction-2-succeeded", "poll"),
         ("audit-with-agent", "judge"),
         ("audit", "report"),
+        ("audit-3-with-agent", "judge_in_lane"),
+        ("audit-3-cancelled", "leave_lane"),
+        ("lane-turns", "serve"),
+        ("revision", "recheck"),
     ],
 )
 async def test_another_decision_is_noticed(replayer: Replayer, name: str, activity: str) -> None:

@@ -89,3 +89,32 @@ async def test_unavailable(tmp_path: Path) -> None:
     (tmp_path / "store").unlink()
     (tmp_path / "away").rename(tmp_path / "store")
     assert await store.get(artifact.digest) == b"bytes"
+
+
+@pytest.mark.parametrize("keys", [None, KEYS])
+async def test_a_name_stands_for_what_was_put_last(tmp_path: Path, keys: KeyRing | None) -> None:
+    """A name is replaced as a whole; one that nobody put, or that was altered, stands for nothing."""
+    store = ArtifactStore(tmp_path.as_uri(), keys)
+    assert await store.get_named("last-crawl/abc") is None
+    for data in (b"first", b"second"):
+        await store.put_named("last-crawl/abc", data)
+        assert await store.get_named("last-crawl/abc") == data
+    path = next(path for path in tmp_path.rglob("*") if path.is_file())
+    assert (b"second" in path.read_bytes()) is (keys is None)
+    if keys is not None:
+        path.write_bytes(path.read_bytes()[:-1])
+        assert await store.get_named("last-crawl/abc") is None
+
+
+async def test_a_name_under_a_key_that_is_not_here(tmp_path: Path) -> None:
+    """It is told from one that stands for nothing."""
+    await ArtifactStore(tmp_path.as_uri(), KEYS).put_named("last-crawl/abc", b"any")
+    with pytest.raises(KeyMissing):
+        await ArtifactStore(tmp_path.as_uri(), OTHER).get_named("last-crawl/abc")
+
+
+async def test_a_name_stays_in_its_place(tmp_path: Path) -> None:
+    """A name leads nowhere else."""
+    for name in ("../sha256/aa", "/etc", "a//b", ""):
+        with pytest.raises(ValueError, match="no name"):
+            await ArtifactStore(tmp_path.as_uri()).put_named(name, b"any")

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from conftest import AGENT, MODEL, settings_for, until
@@ -23,17 +25,21 @@ from gapless import (
     Settings,
     State,
     devserver,
+    links,
 )
 from gapless.artifacts import ArtifactStore
 from gapless.contract import attributes
+from gapless.contract.host_lane import CRAWLING, lane_id
 from gapless.contract.link_audit import agent_run_id
 from gapless.contract.queues import TaskQueue
 from gapless.payloads import data_converter
 from gapless.testing.emulator import Emulator
 from gapless_activities.interactions import ProviderActivities
+from gapless_activities.lanes import LaneActivities
 from gapless_activities.links import AuditActivities
 from gapless_workers.worker import worker
 from gapless_workflows import policies
+from gapless_workflows.host_lane import HostLaneWorkflow
 from gapless_workflows.interaction import InteractionWorkflow
 from gapless_workflows.link_audit import LinkAuditWorkflow
 from unit.links.httpsite import Reply, Site, page
@@ -107,7 +113,7 @@ async def test_cancel_reaches_everybody(
 
 
 async def _crawled(run: Run[Any]) -> bool:
-    return all(pending.activity != "crawl" for pending in (await run.status()).pending)
+    return all(pending.activity not in CRAWLING for pending in (await run.status()).pending)
 
 
 async def _closed(gapless: Gapless, run_id: str) -> bool:
@@ -129,8 +135,11 @@ async def _serving_without(missing: str, gapless: Gapless, settings: Settings, q
     store = ArtifactStore(settings.artifacts_url)
     tasks, audits = ProviderActivities(settings, store), AuditActivities(settings, store)
     activities: list[Callable[..., Any]] = [tasks.submit, tasks.poll, tasks.fetch, tasks.cancel]
-    activities += [audits.admit_agent, audits.crawl, audits.judge, audits.report]
-    workflows = {"LinkAudit": LinkAuditWorkflow, "Interaction": InteractionWorkflow}
+    lanes = LaneActivities(store, audits)
+    activities += [audits.admit_agent, audits.report, lanes.crawl_in_lane, lanes.judge_in_lane, lanes.leave_lane]
+    activities += [lanes.serve, lanes.refuse]
+    workflows: dict[str, type] = {"LinkAudit": LinkAuditWorkflow, "Interaction": InteractionWorkflow}
+    workflows |= {"HostLane": HostLaneWorkflow}
     async with Worker(
         gapless.client,
         task_queue=queue,
@@ -159,7 +168,7 @@ async def _whole_without_verdict(gapless: Gapless, outcome: AuditOutcome) -> str
     [
         (3600, "admit_agent", "ADMIT_LIMIT", "not asked"),
         (3600, "Interaction", "AGENT_LIMIT", "ended without an outcome"),
-        (0.1, "judge", "JUDGE_LIMIT", "could not be judged"),
+        (0.1, "judge_in_lane", "JUDGE_LIMIT", "could not be judged"),
     ],
     indirect=["emulator"],
 )
@@ -269,15 +278,17 @@ async def test_a_store_that_is_away_for_a_while(
     own = settings.model_copy(update={"artifacts": shop.as_uri()})
     pages: dict[str, Any] = {f"/{n}": page(f"/{n + 1}") for n in range(200)}
     async with Site(pages | {"/": page("/0"), "/robots.txt": Reply("", 404)}) as site:
-        site.delay = lambda _: 0.01
-        request = LinkAuditRequest(url=site.url, external=False, max_pages=150)
+        site.delay = lambda _: 0.4
+        request = LinkAuditRequest(url=site.url, external=False, max_pages=150, connections=1)
         async with worker(gapless.client, own, [queue]):
             run = await gapless.start(request, id=queue, queue=queue)
-            await until(lambda: site.requests.total() > 100)
+            await until(lambda: _sealed(run))
+        site.delay = lambda _: 0.0
         (shop / "sha256").rename(tmp_path / "away")
         (shop / "sha256").touch()
         async with worker(gapless.client, own, [queue]):
-            await until(lambda: _failed_at(run, "cannot be read"))
+            lane = await gapless.run(lane_id(links.Scope(site.url).host, queue))
+            await until(lambda: _failed_at(lane, "cannot be read"))
             (shop / "sha256").unlink()
             (tmp_path / "away").rename(shop / "sha256")
             assert (await run.result()).pages == 150
@@ -286,6 +297,26 @@ async def test_a_store_that_is_away_for_a_while(
 
 async def _failed_at(run: Run[Any], what: str) -> bool:
     return any(what in str(pending.last_failure) for pending in (await run.status()).pending)
+
+
+async def _sealed(run: Run[Any]) -> bool:
+    return any(pending.heartbeat.get("segment") for pending in (await run.status()).pending)
+
+
+async def test_a_crawl_that_began_before_there_were_lanes(settings: Settings, small: Site, tmp_path: Path) -> None:
+    """Its activity is still there: it crawls by itself, and beats what the next attempt goes on with."""
+    environment = ActivityEnvironment()
+    beats: list[Any] = []
+    environment.on_heartbeat = lambda *details: beats.append(details[0])
+    audits = AuditActivities(settings, ArtifactStore(tmp_path.as_uri()))
+    request = LinkAuditRequest(url=small.url, external=False)
+    crawled = await environment.run(audits.crawl, request)
+    assert (crawled.pages, crawled.broken, crawled.complete) == (10, 1, True)
+    assert beats[-1]["segment"] is not None
+    asked = sum(small.requests[f"/{n}"] for n in range(9))
+    environment.info = replace(environment.info, heartbeat_details=[beats[-1]])
+    assert await environment.run(audits.crawl, request) == crawled
+    assert sum(small.requests[f"/{n}"] for n in range(9)) <= asked + 2  # what is broken is looked for in its page
 
 
 @pytest.mark.parametrize("emulator", [0.5], indirect=True)

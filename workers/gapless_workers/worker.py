@@ -9,23 +9,26 @@ from typing import Any
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
 from gapless_activities.interactions import ProviderActivities
+from gapless_activities.lanes import LaneActivities
 from gapless_activities.links import AuditActivities
 from gapless_workers.context import LogContext
+from gapless_workflows.host_lane import HostLaneWorkflow
 from gapless_workflows.interaction import InteractionWorkflow
 from gapless_workflows.link_audit import LinkAuditWorkflow
+from gapless_workflows.revision import RevisionWorkflow
 
 log = structlog.get_logger()
 
 HEARTBEAT_THROTTLE = timedelta(milliseconds=20)
 """The SDK's own throttle is up to 60 s, in which a killed worker would take the interaction's id with it."""
-RUNNER = SandboxedWorkflowRunner(
+RUNNER: WorkflowRunner = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("gapless", "structlog")
 )
 
@@ -36,13 +39,19 @@ class _Wares:
     activities: list[Any]
 
 
-def _wares(queue: str, interactions: ProviderActivities, audits: AuditActivities) -> _Wares:
+def _wares(queue: str, interactions: ProviderActivities, audits: AuditActivities, lanes: LaneActivities) -> _Wares:
     """Return what is served on a queue: its own part on ours, everything on a run's private one."""
     tasks = _Wares(
         [InteractionWorkflow],
         [interactions.submit, interactions.poll, interactions.fetch, interactions.cancel, audits.admit_agent],
     )  # admission needs the provider's settings, which only these workers may have
-    links = _Wares([LinkAuditWorkflow], [audits.crawl, audits.judge, audits.report])
+    links = _Wares(
+        [LinkAuditWorkflow, HostLaneWorkflow, RevisionWorkflow],
+        [
+            *(audits.crawl, audits.judge, audits.report, audits.recheck),
+            *(lanes.crawl_in_lane, lanes.judge_in_lane, lanes.leave_lane, lanes.serve, lanes.refuse),
+        ],
+    )
     if queue == TaskQueue.INTERACTIONS:
         return tasks
     if queue == TaskQueue.LINKS:
@@ -62,10 +71,11 @@ async def worker(
     store = ArtifactStore.of(settings)
     interactions = ProviderActivities(settings, store)
     audits = AuditActivities(settings, store)
+    lanes = LaneActivities(store, audits)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
         opening = asyncio.create_task(interactions.open_configured())
-        wares = {queue: _wares(queue, interactions, audits) for queue in queues}
+        wares = {queue: _wares(queue, interactions, audits, lanes) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:
             await stack.enter_async_context(each)

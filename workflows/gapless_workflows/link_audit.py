@@ -1,9 +1,11 @@
 """A link audit: the auditor always, an agent beside it when one is named, and a verdict on what it claims."""
 
 import asyncio
+from contextlib import suppress
 
 from pydantic import ValidationError
 from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import (
     ActivityError,
     ChildWorkflowError,
@@ -13,6 +15,7 @@ from temporalio.exceptions import (
 )
 
 from gapless.contract import attributes
+from gapless.contract.host_lane import HostLaneActivities
 from gapless.contract.interaction import Interaction, InteractionRequest, Limits, Outcome, State
 from gapless.contract.link_audit import (
     Admission,
@@ -24,7 +27,10 @@ from gapless.contract.link_audit import (
     LinkAuditActivities,
     LinkAuditRequest,
     ReportRequest,
+    ReportRevision,
+    RevisionRequest,
     agent_run_id,
+    revision_id,
 )
 from gapless.contract.queues import TaskQueue
 from gapless.text import cell, clip
@@ -55,6 +61,7 @@ class LinkAuditWorkflow(LinkAudit):
         self._request = request
         self._agent_run = agent_run_id(workflow.info().workflow_id)
         self._auditor = "waiting for a worker"
+        self._in_lane = False
         self._agent = "not asked for" if request.agent is None else "waiting for admission"
 
     @workflow.run
@@ -64,6 +71,7 @@ class LinkAuditWorkflow(LinkAudit):
         try:
             outcome = await self._audit()
         except (asyncio.CancelledError, FailureError) as error:
+            await self._leave_lane()
             state = State.CANCELLED if is_cancelled_exception(error) else State.FAILED
             self._auditor = f"{state}; what was crawled is kept"
             self._show()
@@ -84,26 +92,57 @@ class LinkAuditWorkflow(LinkAudit):
             raise
         asked = await agent
         report = await self._judge(crawled, asked) if isinstance(asked, Outcome) else asked
-        return await workflow.execute_activity_method(
+        outcome = await workflow.execute_activity_method(
             LinkAuditActivities.report,
             ReportRequest(request=self._request, crawled=crawled, agent=report),
             summary="write the report",
             schedule_to_close_timeout=policies.REPORT_LIMIT,
             **policies.REPORT,
         )
+        if self._request.recheck_after and outcome.broken_elsewhere:
+            await self._start_revision(outcome)
+        return outcome
 
     async def _crawl(self) -> Crawled:
+        # An audit that began before there were lanes crawls without one: its history says so.
+        lanes = workflow.patched("lanes")
+        self._in_lane = lanes
         crawled = await workflow.execute_activity_method(
-            LinkAuditActivities.crawl,
+            HostLaneActivities.crawl_in_lane if lanes else LinkAuditActivities.crawl,
             self._request,
             summary=clip(f"crawl {self._request.url}"),
             schedule_to_close_timeout=policies.CRAWL_LIMIT,
-            **policies.CRAWL,
+            **(policies.IN_LANE if lanes else policies.CRAWL),
         )
         cut = "" if crawled.complete else f", incomplete: {crawled.incomplete_reason}"
         self._auditor = f"{crawled.pages} pages, {crawled.links} links, {crawled.broken} broken{cut}"
         self._show()
         return crawled
+
+    async def _leave_lane(self) -> None:
+        """Take what waits for this audit in the site's lane out of it, and see the end of what is being fetched."""
+        if not self._in_lane:
+            return
+        with suppress(ActivityError):  # the lane sees at its next heartbeat that nobody waits
+            await workflow.execute_activity_method(
+                HostLaneActivities.leave_lane,
+                self._request,
+                summary="leave the site's lane",
+                schedule_to_close_timeout=policies.LEAVE_LIMIT,
+                **policies.LEAVE,
+            )
+
+    async def _start_revision(self, outcome: AuditOutcome) -> None:
+        """Leave the later looks to a run of its own: this one has its report."""
+        await workflow.start_child_workflow(
+            ReportRevision.run,
+            RevisionRequest(request=self._request, outcome=outcome),
+            id=revision_id(workflow.info().workflow_id),
+            id_reuse_policy=WorkflowIDReusePolicy.TERMINATE_IF_RUNNING,  # the report of an earlier run is history
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            static_summary=clip(f"later looks at what is broken around {self._request.url}"),
+            static_details=f"Part of {cell(workflow.info().workflow_id)}, whose report is out.",
+        )
 
     async def _ask_agent(self) -> Outcome | AgentReport | None:
         """Send the agent, where one is named and may be sent."""
@@ -168,11 +207,11 @@ class LinkAuditWorkflow(LinkAudit):
             return self._no_agent(outcome.state, said, outcome)
         try:
             report = await workflow.execute_activity_method(
-                LinkAuditActivities.judge,
+                HostLaneActivities.judge_in_lane if self._in_lane else LinkAuditActivities.judge,
                 Judgement(request=self._request, crawled=crawled, outcome=outcome),
                 summary="fetch again what the agent calls broken",
                 schedule_to_close_timeout=policies.JUDGE_LIMIT,
-                **policies.JUDGE,
+                **(policies.IN_LANE if self._in_lane else policies.JUDGE),
             )
         except ActivityError as error:
             return self._without_agent("its report could not be judged", error, outcome)

@@ -70,6 +70,33 @@ CRAWL: Policy = {
     "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 }
 
+SERVE: Policy = CRAWL
+"""A turn in a lane. Its cancellation is waited for: its end is the next one's start."""
+LANE_SLICE = timedelta(seconds=60)
+"""How long a piece has its turn when others wait."""
+LANE_DOUBLINGS = 6
+"""How often a turn is doubled at the most, after turns in which nothing was achieved."""
+LANE_FIRST_ASK = timedelta(seconds=30)
+"""How long a lane that was just started waits for the ask that started it."""
+LANE_LEFT = timedelta(seconds=30)
+"""How long whoever leaves a lane waits for the end of its turn."""
+
+IN_LANE: Policy = {
+    "start_to_close_timeout": timedelta(minutes=1),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+    "cancellation_type": ActivityCancellationType.TRY_CANCEL,
+}
+"""An audit's activity that the lane completes. When it has not done so within the timeout, it is asked again, which
+changes nothing for a lane that is there, and starts one that was lost anew. That leaves no event on either side."""
+LEAVE: Policy = {
+    "start_to_close_timeout": timedelta(seconds=40),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+}
+LEAVE_LIMIT = timedelta(minutes=1)
+"""Best effort: a lane that is not told sees at the next heartbeat that nobody waits any more."""
+REFUSE_LIMIT = timedelta(minutes=10)
+"""For all attempts to tell an audit that its piece cannot be done; after that, it asks again."""
+
 _PATIENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 """No limit on attempts: workers that are replaced must not use them up."""
 
@@ -84,6 +111,12 @@ REPORT: Policy = {
     "heartbeat_timeout": timedelta(seconds=10),
     "retry_policy": _PATIENT,
 }
+
+REFUSE: Policy = {"start_to_close_timeout": timedelta(seconds=30), "retry_policy": _PATIENT}
+
+RECHECK: Policy = JUDGE
+RECHECK_LIMIT = timedelta(hours=1)
+"""For all attempts of one look at what was broken on other hosts."""
 
 ADMIT: Policy = {"start_to_close_timeout": timedelta(minutes=2), "retry_policy": _PATIENT}
 ADMIT_LIMIT = timedelta(minutes=30)

@@ -1,6 +1,7 @@
 """A link audit: the deterministic auditor always, an agent beside it when one is named."""
 
 from abc import ABC, abstractmethod
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -33,7 +34,13 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 class LinkAuditRequest(Request):
     """What is audited: the pages of `url`'s origin, and whether links to other hosts are checked, too.
 
-    An agent is asked only when `agent` names one; the last two fields bound what it may use.
+    Other hosts on private addresses are left alone, but for those that `allow` names as host:port. Pages under `prefix`
+    are crawled, others of the site checked. Links are covered whose target one of `include`, when there are any, and
+    none of `exclude` is found in, which are regular expressions. Links to `public`, where the site is elsewhere, mean
+    the site.
+    An agent is asked only when `agent` names one; `max_total_tokens` and `max_cost_usd` bound what it may use.
+    `recheck_after` says how long after the report broken links to other hosts are looked at again, each time counted
+    from the one before: what has recovered by then is told in a revised report, see `Revision`.
     """
 
     url: HttpUrl
@@ -41,10 +48,19 @@ class LinkAuditRequest(Request):
     robots: bool = True
     max_pages: int = Field(default=10_000, ge=1, le=1_000_000)
     connections: int = Field(default=8, ge=1, le=64)
+    allow: list[Annotated[str, Field(max_length=262)]] = Field(default_factory=list, max_length=100)
+    prefix: Annotated[str, Field(pattern="^/", max_length=2_000)] = "/"
+    include: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list, max_length=100)
+    exclude: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list, max_length=100)
+    public: HttpUrl | None = None
+    contacts: bool = False
     provider: ProviderName = "gemini"
     agent: str | None = Field(default=None, min_length=1, max_length=256)
     max_total_tokens: int | None = Field(default=None, ge=1)
     max_cost_usd: Decimal | None = Field(default=None, gt=0, max_digits=12)
+    recheck_after: list[Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=7))]] = Field(
+        default_factory=list, max_length=5
+    )
 
 
 class CrawlProgress(Model):
@@ -54,8 +70,14 @@ class CrawlProgress(Model):
     links: int = 0
     phase: str = "crawling"
     segment: Digest | None = None
+    previous: Digest | None = None
+    """The last crawl of the same scope, on whose names the segments are numbered: it stays the same for all of them."""
     resumed_at: int | None = None
     """The page at which this attempt went on, when an earlier one was lost."""
+    rests: int = 0
+    """How often the site asked for a pause that was longer than a request can wait, and got it."""
+    rested_at: Digest | None = None
+    """The newest segment at the last such pause: what it and those before it hold as refused is asked again."""
 
 
 class Crawled(Model):
@@ -109,6 +131,8 @@ class AuditOutcome(Crawled):
     report_markdown: Artifact
     report_json: Artifact
     agent: AgentReport | None = None
+    broken_elsewhere: int = 0
+    """Distinct broken targets on other hosts: those of `broken` that a `Revision` may see recover."""
 
 
 class Admission(Model):
@@ -131,6 +155,35 @@ class ReportRequest(Model):
     request: LinkAuditRequest
     crawled: Crawled
     agent: AgentReport | None
+
+
+class RevisionRequest(Model):
+    """What is looked at again: the broken links to other hosts in a report that is out.
+
+    `recovered` is what earlier looks found, by target, with what was wrong with it.
+    """
+
+    request: LinkAuditRequest
+    outcome: AuditOutcome
+    recovered: Artifact | None = None
+
+
+class Revision(Model):
+    """What a later look came to: the report as it is now, when anything recovered since it was written.
+
+    `recovered` and `still_broken` count distinct targets on other hosts; `recovered` holds for all looks together.
+    """
+
+    recovered: int = 0
+    still_broken: int
+    details: Artifact | None = None
+    report_markdown: Artifact | None = None
+    report_json: Artifact | None = None
+
+
+def revision_id(audit_id: str) -> str:
+    """Return the id of the run that looks again at what an audit found broken on other hosts."""
+    return f"revision-{audit_id}"
 
 
 def agent_run_id(audit_id: str) -> str:
@@ -161,6 +214,11 @@ class LinkAuditActivities(ABC):
     async def report(self, request: ReportRequest) -> AuditOutcome:
         """Write the report, and say where it is."""
 
+    @activity.defn(name="recheck")
+    @abstractmethod
+    async def recheck(self, request: RevisionRequest) -> Revision:
+        """Fetch again what is broken on other hosts, and write the report anew when something recovered."""
+
 
 @workflow.defn(name="LinkAudit")
 class LinkAudit(ABC):
@@ -170,3 +228,16 @@ class LinkAudit(ABC):
     @abstractmethod
     async def run(self, request: LinkAuditRequest) -> AuditOutcome:
         """Audit a site."""
+
+
+@workflow.defn(name="Revision")
+class ReportRevision(ABC):
+    """Looks again, later and more than once, at what an audit found broken on other hosts; its result is the last look.
+
+    It is abandoned by its audit: the report is out, and nobody waits. A new report of the same audit ends it.
+    """
+
+    @workflow.run
+    @abstractmethod
+    async def run(self, request: RevisionRequest) -> Revision:
+        """Look again."""

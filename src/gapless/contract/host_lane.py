@@ -1,0 +1,138 @@
+"""A host's lane: whoever wants something of a host waits there, so that the host is asked by one at a time."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from datetime import timedelta
+from enum import StrEnum
+
+from pydantic import Field
+from temporalio import activity, workflow
+
+from gapless.contract.interaction import Digest, Model
+from gapless.contract.link_audit import AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest
+from gapless.contract.queues import TaskQueue
+
+MAX_WAITING = 1000
+"""Pieces that wait in one lane: each is a few hundred bytes of its state."""
+
+CRAWLING = frozenset({"crawl", "crawl_in_lane"})
+"""Names of the activity in which an audit shows how far its crawl has come: without a lane, and with one."""
+WAITS_ALREADY = "WaitsAlready"
+"""Type of the error with which a lane answers who asks again."""
+
+
+class Asker(Model):
+    """A run that may have pieces in a lane."""
+
+    workflow_id: str
+    run_id: str
+
+
+class Caller(Asker):
+    """The activity of a run that waits for its piece. It is the piece's token, too: asked twice, it waits once."""
+
+    activity_id: str
+
+
+class Work(StrEnum):
+    """What is done of a host."""
+
+    CRAWL = "crawl"
+    JUDGE = "judge"
+
+
+class Piece(Model):
+    """A piece of work on one host.
+
+    `judgement` names the stored `Judgement`, for a piece of that kind; `progress` is how far a crawl has come, and
+    `idle` in how many turns running it has not come any further.
+    """
+
+    caller: Caller
+    work: Work
+    request: LinkAuditRequest
+    judgement: Digest | None = None
+    progress: CrawlProgress = CrawlProgress()
+    idle: int = 0
+
+
+class Lane(Model):
+    """A lane's state: its host, and who waits there. The first is being served."""
+
+    host: str
+    waiting: list[Piece] = Field(default_factory=list)
+
+
+class Slice(Model):
+    """What one turn of a piece came to.
+
+    `over` says that nothing is left to be done: the caller has its result, or is not there any more. `rest` is how long
+    the host asks to be left alone.
+    """
+
+    over: bool
+    progress: CrawlProgress = CrawlProgress()
+    rest: timedelta | None = None
+
+
+class Refusal(Model):
+    """A piece that cannot be done, and why."""
+
+    caller: Caller
+    reason: str
+    type: str
+
+
+def lane_id(host: str, queue: str) -> str:
+    """Return the id of a host's lane: one for each namespace, and one for each private queue."""
+    lane = f"lane-{hashlib.sha256(host.encode()).hexdigest()[:16]}"
+    return lane if queue == TaskQueue.LINKS else f"{lane}-{queue}"
+
+
+class HostLaneActivities(ABC):
+    """Both ends of a lane: the first three are an audit's, the others the lane's own."""
+
+    @activity.defn(name="crawl_in_lane")
+    @abstractmethod
+    async def crawl_in_lane(self, request: LinkAuditRequest) -> Crawled:
+        """Ask the site's lane for a crawl; the lane completes this activity when it is done."""
+
+    @activity.defn(name="judge_in_lane")
+    @abstractmethod
+    async def judge_in_lane(self, judgement: Judgement) -> AgentReport:
+        """Ask the site's lane to check an agent's claims; the lane completes this activity when it is done."""
+
+    @activity.defn(name="leave_lane")
+    @abstractmethod
+    async def leave_lane(self, request: LinkAuditRequest) -> None:
+        """Take this audit's pieces out of the lane; on return, nothing is fetched for it any more."""
+
+    @activity.defn(name="serve")
+    @abstractmethod
+    async def serve(self, piece: Piece) -> Slice:
+        """Work on a piece until it is done or its turn is over, and tell its caller."""
+
+    @activity.defn(name="refuse")
+    @abstractmethod
+    async def refuse(self, refusal: Refusal) -> None:
+        """Tell the caller that its piece cannot be done."""
+
+
+@workflow.defn(name="HostLane")
+class HostLane(ABC):
+    """Serves the pieces of one host, one at a time, in turns; it ends when nobody waits."""
+
+    @workflow.run
+    @abstractmethod
+    async def run(self, lane: Lane) -> None:
+        """Serve who waits."""
+
+    @workflow.update
+    @abstractmethod
+    async def ask(self, piece: Piece) -> int:
+        """Wait for a turn; returns how many are before it. It fails when the piece waits already, or too many do."""
+
+    @workflow.update
+    @abstractmethod
+    async def leave(self, asker: Asker) -> None:
+        """Take the pieces of a run out; returns when none of them is worked on any more."""

@@ -1,7 +1,7 @@
 """`gapless audit`: the main job."""
 
-import json
 import os
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
@@ -14,29 +14,36 @@ from gapless import links
 from gapless.client import Gapless, audit_id
 from gapless.contract.link_audit import AgentReport, AuditOutcome, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
-from gapless.errors import ConfigurationError, GaplessError
+from gapless.errors import ConfigurationError
+from gapless.links.report.document import flaky
+from gapless.links.report.history import History
+from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import check_known
-from gapless_cli import flags
-from gapless_cli.commands import INCOMPLETE, OK, PROBLEM, alone, asynchronous, check_provider, check_store, connect
+from gapless_cli import flags, link_report
+from gapless_cli.commands import INCOMPLETE, alone, asynchronous, check_provider, check_store, connect
 from gapless_cli.flags import dollars
 from gapless_cli.follow import introduce, see_through
+from gapless_cli.link_report import Form, LinkReport
 from gapless_cli.output import cost, field, plural, result, result_json, say
 from gapless_cli.site import site
 
 SHORT = 5
 """Links of one group that are shown on the screen; the report holds all."""
+FORMS = (Form.MD, Form.JSON, Form.HTML)
 
 
 class FailOn(StrEnum):
     """What makes the exit code say that something is wrong."""
 
     ANY = "any"
+    NEW = "new"
     NEVER = "never"
 
 
 @partial(asynchronous, problem=INCOMPLETE)
 async def audit(
     target: Annotated[str, typer.Argument(metavar="URL|PATH", help="A site, or a folder that holds a built one.")],
+    public: Annotated[str | None, typer.Option("--as", metavar="URL", help="Links there mean the site.")] = None,
     agent: Annotated[str | None, typer.Option(help="Ask this managed agent, too, and check what it claims.")] = None,
     provider: Annotated[str, typer.Option(help="Whose agent.")] = "gemini",
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on the agent's tokens.")] = None,
@@ -45,22 +52,37 @@ async def audit(
     ] = None,
     external: Annotated[bool, typer.Option(help="Check links to other hosts.")] = True,
     robots: Annotated[bool, typer.Option(help="Obey robots.txt.")] = True,
+    prefix: Annotated[str, typer.Option(help="Crawl pages under this path; others are checked.")] = "/",
+    include: Annotated[list[str] | None, typer.Option(metavar="REGEX", help="Check only such targets.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="REGEX", help="Leave such targets alone.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="Visit it although private.")] = None,
+    contacts: Annotated[bool, typer.Option(help="Check the syntax of mailto and tel links.")] = False,
     max_pages: Annotated[int, typer.Option(min=1, help="Stop after this many pages.")] = 10_000,
     connections: Annotated[int, typer.Option(min=1, max=64, help="To the site, at the same time.")] = 8,
-    output: Annotated[Path, typer.Option(help="Folder for report.md and report.json.")] = Path("gapless-report"),
-    fail_on: Annotated[FailOn, typer.Option(help="What makes the exit code 1.")] = FailOn.ANY,
+    output: Annotated[Path, typer.Option(help="Folder for the report, and its history.")] = Path("gapless-report"),
+    formats: Annotated[list[Form] | None, typer.Option("--format", help="md, json and html by default.")] = None,
+    annotations: Annotated[bool, typer.Option(help="Annotations for GitHub on stdout.")] = False,
+    fail_on: Annotated[FailOn | None, typer.Option(help="What makes the exit code 1; any by default.")] = None,
+    nights: Annotated[int | None, typer.Option(min=1, help="A link counts when broken so many nights.")] = None,
+    baseline: Annotated[str | None, typer.Option(metavar="FILE", help="A report whose links do not count.")] = None,
     id: Annotated[str | None, typer.Option(help="Id of the run; named after the site by default.")] = None,  # noqa: A002
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")] = False,
 ) -> int:
     """Audit the links of a site, durably: the same command goes on with a run that was interrupted.
 
-    Exit codes: 0 clean, 1 broken links, 2 usage, 3 incomplete.
+    Exit codes: 0 clean, 1 broken links that count, 2 usage, 3 incomplete.
     """
     async with site(target) as url:
         request = LinkAuditRequest(
             url=url,
+            public=public,
             external=external,
             robots=robots,
+            prefix=prefix,
+            include=include or [],
+            exclude=exclude or [],
+            allow=allow or [],
+            contacts=contacts,
             max_pages=max_pages,
             connections=connections,
             provider=provider,
@@ -69,6 +91,7 @@ async def audit(
             max_cost_usd=max_cost,
         )
         settings = flags.settings()
+        rules = link_report.rules(settings.links, fail_on=fail_on and fail_on.value, nights=nights, baseline=baseline)
         here = alone() or url != target  # only this machine sees a folder's site
         check_known(provider)
         if here:
@@ -76,14 +99,15 @@ async def audit(
             if agent is not None:
                 await check_provider(provider, settings)
         _prepare(output)
+        link_report.past(output)
         gapless = await connect(settings, quiet=False)
         queue = (id or audit_id(url)) if here else TaskQueue.LINKS
         run = await gapless.start(request, id=id, rerun=True, queue=queue)
         await introduce(run)
         field("Scope", _scope(request))
         outcome = await see_through(gapless, run, "The same command")
-    await show(gapless, outcome, output, as_json=as_json)
-    return exit_code(outcome, fail_on)
+    report = await show(gapless, outcome, output, rules, formats or FORMS, as_json=as_json, annotated=annotations)
+    return report.review.exit_code
 
 
 def _prepare(folder: Path) -> None:
@@ -96,13 +120,6 @@ def _prepare(folder: Path) -> None:
         raise ConfigurationError(f"the report cannot be written to {folder}: no permission")
 
 
-def exit_code(outcome: AuditOutcome, fail_on: FailOn) -> int:
-    """Return what the command ends with: broken links count more than an incomplete crawl."""
-    if outcome.broken and fail_on is FailOn.ANY:
-        return PROBLEM
-    return OK if outcome.complete else INCOMPLETE
-
-
 def _scope(request: LinkAuditRequest) -> str:
     robots = "robots.txt obeyed" if request.robots else "robots.txt ignored"
     others = "links to other hosts checked" if request.external else "links to other hosts left alone"
@@ -110,36 +127,40 @@ def _scope(request: LinkAuditRequest) -> str:
     return f"same origin, {robots}, {plural(request.connections, 'connection')}, {others}; {agent}"
 
 
-async def show(gapless: Gapless, outcome: AuditOutcome, output: Path, *, as_json: bool = False) -> None:
+async def show(
+    gapless: Gapless,
+    outcome: AuditOutcome,
+    output: Path,
+    rules: ReportSettings | None = None,
+    forms: Sequence[Form] = FORMS,
+    *,
+    as_json: bool = False,
+    annotated: bool = False,
+) -> LinkReport:
     """Write the report's files, and print it: the findings on stdout, the rest on stderr."""
-    markdown = await gapless.artifacts.get(outcome.report_markdown.digest)
-    body = await gapless.artifacts.get(outcome.report_json.digest)
+    report = await reported(gapless, outcome, rules, link_report.past(output))
     if as_json:
-        result_json(json.loads(body))
+        result_json(report.document)
     else:
         say("")
-        result(await short_report(gapless, outcome))
+        result(report.markdown(SHORT))
+    if annotated:
+        result(report.annotations())
     say("")
     for label, value in summary(outcome):
         field(label, value)
-    _write(output, {"report.md": markdown, "report.json": body})
-    field("Files", f"{output / 'report.md'}, {output / 'report.json'}")
+    written = report.write(output, forms)
+    field("Files", ", ".join(map(str, written)))
+    return report
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
-    except OSError as error:
-        reason = f"the report could not be written to {folder} ({error.strerror})"
-        raise GaplessError(f"{reason}; it is kept, gapless show prints it") from None
-
-
-async def short_report(gapless: Gapless, outcome: AuditOutcome) -> str:
-    """Return the report in Markdown, with long lists cut."""
+async def reported(
+    gapless: Gapless, outcome: AuditOutcome, rules: ReportSettings | None = None, past: History | None = None
+) -> LinkReport:
+    """Return an audit's report under rules."""
+    body = await gapless.artifacts.get(outcome.report_json.digest)
     crawl = links.Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest))
-    return links.report_markdown(crawl, limit=SHORT)
+    return LinkReport(body, rules or ReportSettings(), past, flaky(crawl))
 
 
 def summary(outcome: AuditOutcome) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from temporalio.service import RPCError
 
 from gapless.client import Gapless, Run, RunNotFound
 from gapless.config import Settings, child_environment
+from gapless.contract.host_lane import CRAWLING
 from gapless.contract.link_audit import AuditOutcome, LinkAuditRequest, agent_run_id
 from gapless.errors import GaplessError
 from gapless.telemetry import configure_logging, forward_core_logs
@@ -88,7 +89,7 @@ async def _crawled(run: Run[AuditOutcome], pages: int) -> int:
     """Wait until so many pages are on record, or the crawl is over; returns how many are."""
     while True:
         status = await run.status()
-        crawl = next((p for p in status.pending if p.activity == "crawl"), None)
+        crawl = next((p for p in status.pending if p.activity in CRAWLING), None)
         done = int(crawl.heartbeat.get("pages", 0)) if crawl else 0
         if done >= pages or status.closed or (crawl is None and status.pending):
             return done

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, TypeVar
 
 from gapless.client import Gapless, Run, RunFailed, RunNotFound, RunStatus
+from gapless.contract.host_lane import CRAWLING
 from gapless.contract.interaction import Model, Outcome
 from gapless.contract.link_audit import AuditOutcome, agent_run_id
 from gapless.errors import GaplessError
@@ -23,7 +24,7 @@ async def introduce(run: Run[Any]) -> None:
         status = await run.status()
         field("", "attached" if not status.closed else f"attached: it has ended already, {status.state}")
         for pending in status.pending:
-            if pending.activity == "crawl" and pending.heartbeat:
+            if pending.activity in CRAWLING and pending.heartbeat:
                 silent = " once its former worker has been silent for 10 s" if pending.started else ""
                 field("", f"going on at page {pending.heartbeat.get('pages', 0):,}{silent}")
 
@@ -84,6 +85,8 @@ def _ended(outcome: Model) -> str:
 _DOING = {
     "admit_agent": "looking whether the agent may be sent there",
     "crawl": "starting",
+    "crawl_in_lane": "starting",
+    "judge_in_lane": "fetching again what the agent calls broken",
     "judge": "fetching again what the agent calls broken",
     "report": "writing the report",
     "submit": "sending the task",
@@ -97,7 +100,7 @@ def progress(status: RunStatus) -> str:
     """Return one line about where a run stands."""
     for pending in status.pending:
         beat = pending.heartbeat
-        if pending.activity == "crawl" and beat:
+        if pending.activity in CRAWLING and beat:
             return _crawl(beat)
         if pending.activity == "poll" and beat:
             return f"{status.interaction_id}, {beat.get('raw')}, poll {beat.get('polls'):,}"

@@ -17,6 +17,7 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 
 COMMANDS = {
     "audit": "Audit the links of a site, durably.",
+    "links": "Say why a link of an audit is what it is.",
     "run": "Run one task, and print its result, alone, on stdout.",
     "list": "List runs, the newest first.",
     "show": "Show where a run stands, and what came of it.",

@@ -12,7 +12,7 @@ from gapless.contract.interaction import Outcome, Resolution
 from gapless.contract.link_audit import AuditOutcome
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError
-from gapless_cli.audit import short_report, summary
+from gapless_cli.audit import SHORT, reported, summary
 from gapless_cli.commands import OK, asynchronous, attended, check_provider, check_store, connect
 from gapless_cli.follow import follow, progress
 from gapless_cli.output import cost, result, result_json, say, table
@@ -51,7 +51,7 @@ async def show(id: RunId, as_json: AsJson = False) -> int:  # noqa: A002
     rows = [*_standing(run, status), ("Failed", failure), *_ended(outcome)]
     result("\n".join(f"{label:<12} {value}" for label, value in rows if value))
     if isinstance(outcome, AuditOutcome):
-        result("\n" + await short_report(gapless, outcome))
+        result("\n" + (await reported(gapless, outcome)).markdown(SHORT))
     elif isinstance(outcome, Outcome) and outcome.result is not None:
         result("\n" + outcome.result.text)
     return OK

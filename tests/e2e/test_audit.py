@@ -19,7 +19,8 @@ from gapless.testing.emulator import Emulator
 from gapless_workers.worker import worker
 from unit.links.httpsite import Reply, Route, Site, page, redirect
 
-FINDING = {"page", "href", "target", "result", "reason", "status", "chain", "text"}
+FINDING = {"page", "href", "target", "result", "reason", "status", "chain", "text", "line", "column", "attempts"}
+FINDING |= {"confirmation"}
 HEALTHY = {
     "/robots.txt": Reply("", 404),
     "/": page("/guide/", "/missing", "/about", extra='<h1 id="top-of-it">Home</h1>'),

@@ -18,6 +18,7 @@ from conftest import AGENT, KEY, MODEL, environment, free_port, until
 from e2e.command import Command, Done
 from gapless import Gapless
 from gapless.client import RunNotFound, audit_id
+from gapless.contract.host_lane import CRAWLING
 from gapless.testing.emulator import Emulator
 from unit.links.httpsite import Reply, Site, page
 
@@ -59,7 +60,7 @@ BAD = {
     "half a URL": (["audit", "http://"], "not an http or https URL"),
     "credentials": (["audit", "http://user:word@127.0.0.1/"], "leave them out"),
     "no such option": (["audit", ".", "--depth", "3"], "--depth"),
-    "no such choice": (["audit", ".", "--fail-on", "all"], "'all' is not one of 'any', 'never'"),
+    "no such choice": (["audit", ".", "--fail-on", "all"], "'all' is not one of 'any', 'new', 'never'"),
     "no pages": (["audit", ".", "--max-pages", "0"], "--max-pages"),
     "no folder for the report": (["audit", ".", "--output", "page.html"], "report cannot be written to page.html"),
     "an agent of nobody": (["audit", ".", "--agent", AGENT, "--provider", "nobody"], "unknown provider 'nobody'"),
@@ -202,7 +203,7 @@ async def _crawled(gapless: Gapless, name: str, pages: int) -> bool:
         status = await (await gapless.run(name)).status()
     except RunNotFound:
         return False
-    return any(p.heartbeat.get("pages", 0) >= pages for p in status.pending if p.activity == "crawl")
+    return any(p.heartbeat.get("pages", 0) >= pages for p in status.pending if p.activity in CRAWLING)
 
 
 async def test_ctrl_c_and_the_same_command(command: Command, gapless: Gapless, slow: Site) -> None:

@@ -16,6 +16,7 @@ from conftest import environment
 from gapless import Gapless, Outcome, State
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
+from gapless.links.report.settings import ReportSettings
 from gapless.schedules import read_jobs
 from gapless.spend import RateCard
 from gapless.testing.emulator import Emulator
@@ -118,6 +119,10 @@ def test_every_guarantee_has_its_test() -> None:
         assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
+KEYS = {"gemini_api_key": "", "encryption_key": "", "link_headers": "", "jobs": "`[jobs.NAME]`", "links": "`[links]`"}
+"""How settings stand in gapless.toml that do not stand there by their name."""
+
+
 def test_every_setting_is_documented() -> None:
     """The table of settings has each variable and key, with its default, and no other."""
     text = (ROOT / "docs" / "configuration.md").read_text()
@@ -127,7 +132,7 @@ def test_every_setting_is_documented() -> None:
         variable = next(iter(_variables(name, field)))
         row = next(line for line in text.splitlines() if line.startswith("| ") and f"`{variable}`" in line)
         key, default = (cell.strip() for cell in row.split("|")[2:4])
-        assert key == {"gemini_api_key": "", "encryption_key": "", "jobs": "`[jobs.NAME]`"}.get(name, f"`{name}`")
+        assert key == KEYS.get(name, f"`{name}`")
         if isinstance(field.default, str | float):
             assert default == f"`{field.default}`"
 
@@ -179,7 +184,10 @@ def test_examples_load(page: Path, tmp_path: Path) -> None:
     for example in examples(page, "toml"):
         card.write_text(example.text)
         found = tomllib.loads(example.text)
-        assert RateCard.read(card).rates if "rates" in found else read_jobs(found["jobs"])
+        if "links" in found:
+            assert ReportSettings.read(found["links"]) != ReportSettings()
+        else:
+            assert RateCard.read(card).rates if "rates" in found else read_jobs(found["jobs"])
 
 
 def test_the_jobs_of_a_deployment_are_jobs() -> None:
@@ -204,3 +212,13 @@ async def test_the_service_of_the_readme_runs(
     assert first.state is State.SUCCEEDED
     assert again == first
     assert emulator.stats()["created"] == 1
+
+
+def test_every_rule_of_a_link_audit_has_its_test() -> None:
+    """Each row of the rules names a test that exists."""
+    rows = [line for line in (ROOT / "docs" / "link-rules.md").read_text().splitlines() if line.startswith("| ")][1:]
+    proofs = [re.search(r"`(test_\w+\.py)::(test_\w+)` \|$", row) for row in rows]
+    assert len(rows) > 40
+    for row, proof in zip(rows, proofs, strict=True):
+        assert proof, row
+        assert f"def {proof[2]}(" in (ROOT / "tests" / "unit" / "links" / proof[1]).read_text(), row

@@ -1,0 +1,144 @@
+"""What a link audit comes to under a site's rules, and the files that say so."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from gapless.errors import ConfigurationError, GaplessError
+from gapless.links.report.annotations import annotations
+from gapless.links.report.document import Report, ReportFinding, read_report
+from gapless.links.report.history import History, load_history, save_history
+from gapless.links.report.junit import junit
+from gapless.links.report.markdown import markdown
+from gapless.links.report.page import html
+from gapless.links.report.review import Review, read_baseline, review
+from gapless.links.report.sarif import sarif
+from gapless.links.report.settings import ReportSettings
+from gapless.links.verdict import agent_markdown
+
+HISTORY = "history.json"
+
+
+class Form(StrEnum):
+    """A form of the report."""
+
+    MD = "md"
+    JSON = "json"
+    HTML = "html"
+    JUNIT = "junit"
+    SARIF = "sarif"
+
+
+NAMES = {
+    Form.MD: "report.md",
+    Form.JSON: "report.json",
+    Form.HTML: "report.html",
+    Form.JUNIT: "junit.xml",
+    Form.SARIF: "report.sarif",
+}
+
+
+class LinkReport:
+    """A report under rules.
+
+    Args:
+        body: of report.json.
+        settings: the rules.
+        history: what earlier audits found.
+        flaky: links that failed and then worked.
+    """
+
+    def __init__(
+        self,
+        body: bytes,
+        settings: ReportSettings,
+        history: History | None = None,
+        flaky: Sequence[ReportFinding] = (),
+    ) -> None:
+        self.document: dict[str, Any] = json.loads(body)
+        self.report: Report = read_report(self.document)
+        self.agent: Mapping[str, Any] | None = self.document.get("agent")
+        self._body = body
+        self.review: Review = review(
+            self.report,
+            settings,
+            today=datetime.now().astimezone().date(),
+            history=history,
+            baseline=_baseline(settings.baseline),
+            flaky=flaky,
+            agent=self.agent,
+        )
+
+    def markdown(self, limit: int | None = None) -> str:
+        """Return the report as Markdown; with a limit, without the agent's part and with long lists cut."""
+        text = markdown(self.report, self.review, limit=limit)
+        return text + agent_markdown(self.agent, self.report.site) if limit is None else text
+
+    def annotations(self) -> str:
+        """Return the lines that a code host's runner shows at the files they name."""
+        return annotations(self.report, self.review)
+
+    def write(self, folder: Path, forms: Sequence[Form]) -> list[Path]:
+        """Write the forms and the history, and return where the forms are.
+
+        Raises:
+            GaplessError: they cannot be written; says what is kept.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for form in forms:
+                (folder / NAMES[form]).write_bytes(self._written(form))
+            save_history(folder / HISTORY, self.review.history)
+        except OSError as error:
+            reason = f"the report could not be written to {folder} ({error.strerror})"
+            raise GaplessError(f"{reason}; it is kept, gapless show prints it") from None
+        return [folder / NAMES[form] for form in forms]
+
+    def _written(self, form: Form) -> bytes:
+        if form is Form.JSON:
+            return self._body
+        if form is Form.MD:
+            return self.markdown().encode()
+        if form is Form.HTML:
+            return html(self.report, self.review.history, self.agent, judged=self.review).encode()
+        return (junit if form is Form.JUNIT else sarif)(self.report, self.review).encode()
+
+
+def rules(table: Mapping[str, Any], **flags: Any) -> ReportSettings:
+    """Read the table `links` of gapless.toml; flags that are None count as not given.
+
+    Raises:
+        ConfigurationError: a value cannot be meant, or a baseline cannot be read.
+    """
+    try:
+        settings = ReportSettings.read(table)
+    except ValueError as error:
+        raise ConfigurationError(f"gapless.toml: {error}") from None
+    settings = replace(settings, **{name: value for name, value in flags.items() if value is not None})
+    _baseline(settings.baseline)
+    return settings
+
+
+def past(folder: Path) -> History:
+    """Read what earlier audits into this folder found.
+
+    Raises:
+        ConfigurationError: there is a history that cannot be read.
+    """
+    try:
+        return load_history(folder / HISTORY)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{folder / HISTORY} cannot be read ({error}); move it away to begin anew") from None
+
+
+def _baseline(file: str | None) -> Any:
+    if file is None:
+        return frozenset()
+    try:
+        return read_baseline(json.loads(Path(file).read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the baseline {file} cannot be read: {error}") from None

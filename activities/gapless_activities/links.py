@@ -30,11 +30,13 @@ from gapless.contract.link_audit import (
     Verdict,
 )
 from gapless.errors import ConfigurationError
+from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import open_provider
 from gapless.text import cell
 from gapless_activities.beats import beating
 from gapless_activities.chain import Chain
 from gapless_activities.crawling import Rest, crawl, scope_of
+from gapless_activities.nightly import tell
 from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
 _MAX_CLAIM_FILE = 5 * 1024 * 1024
@@ -125,14 +127,24 @@ class AuditActivities(LinkAuditActivities):
     async def _reported(self, request: ReportRequest) -> AuditOutcome:
         crawl, agent, url = await self._crawl(request.crawled), request.agent, request.request.url
         markdown, document = await self._written(crawl, agent, url)
+        body = json.loads(await self._store.get(document.digest))
+        told = await tell(self._store, crawl, body, self._rules(), activity.info().scheduled_time.date())
         return AuditOutcome(
             **dict(request.crawled),
             url=url,
             report_markdown=markdown,
             report_json=document,
+            report_html=await self._store.put("report.html", told.page),
+            changes=told.changes,
             agent=agent,
             broken_elsewhere=len(broken_elsewhere(crawl)),
         )
+
+    def _rules(self) -> ReportSettings:
+        try:
+            return ReportSettings.read(self._settings.links)
+        except ValueError as error:
+            raise ApplicationError(f"gapless.toml: {error}", type="BadSettings") from None
 
     async def _written(self, crawl: links.Crawl, agent: AgentReport | None, url: str) -> tuple[Artifact, Artifact]:
         """Write both reports, and return where they are."""

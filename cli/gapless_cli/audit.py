@@ -168,6 +168,8 @@ def summary(outcome: AuditOutcome) -> list[tuple[str, str]]:
     rows = []
     if not outcome.complete:
         rows.append(("Incomplete", outcome.incomplete_reason or "the crawl did not reach its end"))
+    if outcome.changes is not None and not outcome.changes.ill:
+        rows.append(("Changes", f"{outcome.changes.new} new, {outcome.changes.fixed} fixed since the audit before"))
     if outcome.agent is not None:
         rows.append(("Agent", _agent(outcome.agent)))
         if outcome.agent.usage is not None:

@@ -124,12 +124,27 @@ class AgentReport(Model):
     """Why there is no verdict, in one line."""
 
 
+class Changes(Model):
+    """What differs from the audit before, in distinct targets; all are 0 where the audit is ill, which says why."""
+
+    new: int
+    fixed: int
+    still_broken: int
+    ill: str | None = None
+
+
 class AuditOutcome(Crawled):
-    """The end of an audit: the crawl's counters, the reports in the artifact store, and the agent's part."""
+    """The end of an audit: the crawl's counters, the reports in the artifact store, and the agent's part.
+
+    `report_markdown` and `report_json` depend on the site alone; `report_html` has the history, too. `changes` is None
+    where there was no audit before.
+    """
 
     url: str
     report_markdown: Artifact
     report_json: Artifact
+    report_html: Artifact | None = None
+    changes: Changes | None = None
     agent: AgentReport | None = None
     broken_elsewhere: int = 0
     """Distinct broken targets on other hosts: those of `broken` that a `Revision` may see recover."""

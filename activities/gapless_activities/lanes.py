@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
 import structlog
@@ -38,6 +39,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 STOPPING = 10.0
 """Seconds in which a crawl that is told to stop seals what it has; then it is killed."""
+STOOD_STILL = timedelta(seconds=5)
+"""Time since the server handed a turn out after which it may be another worker's by now."""
 
 
 class LaneActivities(HostLaneActivities):
@@ -82,6 +85,10 @@ class LaneActivities(HostLaneActivities):
     @activity.defn(name="serve")
     async def serve(self, piece: Piece) -> Slice:
         """Work on a piece for as long as the lane leaves it its turn."""
+        if datetime.now(UTC) - activity.info().started_time > STOOD_STILL:
+            raise ApplicationError(
+                "this worker stood still; whoever has the turn now is at the host", type="StoodStill"
+            )
         details = activity.info().heartbeat_details
         progress = CrawlProgress.model_validate(details[0]) if details else piece.progress
         turn = _Turn(Chain(self._store, progress), Waiting(activity.client(), piece.caller))

@@ -41,6 +41,8 @@ _POLL = 0.02
 _PORTS = (16_000, 32_000)
 PATIENCE = 15.0
 """How long the server may take to end by itself, in seconds; about two are usual."""
+_RELEASE_SECONDS = 2.0
+"""How long the ports of the last start are waited for: a server that was killed lets go of its lock before its ports."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def spawn(files: Files, program: Path, *, elsewhere: bool = False) -> Ports:
         program: the `temporal` binary.
         elsewhere: take other ports in any case.
     """
-    ports = _choose() if elsewhere else _choose(files.ports() or DEFAULT, DEFAULT)
+    ports = _choose() if elsewhere else _choose(_released(files.ports()) or DEFAULT, DEFAULT)
     with _claim(files.pid) as descriptor:
         os.ftruncate(descriptor, 0)
         files.state.write_text(json.dumps(asdict(ports)))
@@ -226,6 +228,14 @@ def _choose(*wanted: Ports) -> Ports:
     grpc = next((p.grpc for p in wanted if _free(p.grpc)), None) or _any_port()
     ui = next((p.ui for p in wanted if p.ui != grpc and _free(p.ui)), None) or _any_port()
     return Ports(grpc=grpc, ui=ui) if grpc != ui else _choose(*wanted)
+
+
+def _released(ports: Ports | None) -> Ports | None:
+    """Return the ports of the last start, after a moment for a server that was killed to let go of them."""
+    end = time.monotonic() + _RELEASE_SECONDS
+    while ports is not None and not (_free(ports.grpc) and _free(ports.ui)) and time.monotonic() < end:
+        time.sleep(_POLL)
+    return ports
 
 
 def _free(port: int) -> bool:

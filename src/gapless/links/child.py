@@ -9,8 +9,9 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from tempfile import TemporaryFile
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from gapless.links import css, parse, sitemaps, soft404, urls
 from gapless.links.client import DRAINED, READ, SNIFFED, Answer, Client, Get
@@ -162,7 +163,7 @@ class Child:
         self._kept = 0
         self._resolver = Resolver()
         self._isolated: list[tuple[Isolated, Callable[[parse.Parsed | str], None]]] = []
-        self._suspects: deque[tuple[bytes, bool, Callable[[parse.Parsed | str], None]]] = deque()
+        self._suspects: deque[tuple[IO[bytes], bool, Callable[[parse.Parsed | str], None]]] = deque()
         self._over = False
         self.probe: soft404.Look | None = None
         """What the site answers with 200 for an address that does not exist."""
@@ -299,15 +300,19 @@ class Child:
         """Parse a page: here, or where it hurts nobody when it is suspect."""
         data = body if isinstance(body, bytes) else body.encode("utf-8", "replace")
         if parse.depth_suspect(data):
-            self._suspects.append((data, links, done))
+            waiting = TemporaryFile()  # noqa: SIM115 (they may be large, and wait for one another)
+            waiting.write(data)
+            self._suspects.append((waiting, links, done))
         else:
             done(parse.parse(body, links=links))
 
     def _watch_isolated(self) -> None:
         if self._suspects and not self._isolated and self._may_isolate():
-            body, links, done = self._suspects.popleft()
+            waiting, links, done = self._suspects.popleft()
             try:
-                isolated = Isolated(body, links=links)
+                with waiting:
+                    waiting.seek(0)
+                    isolated = Isolated(waiting.read(), links=links)
             except OSError:  # no process can be started
                 os.write(self._token[1], b".")
                 done("unparsable")

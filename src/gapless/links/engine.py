@@ -27,6 +27,8 @@ SAFE, STOP, HERE = b".", b"x", b"+"
 WORD, SILENCE = 1.0, 5.0
 """Seconds between two words of the owner, and without one, after which this process ends. An owner that stands still is
 soon taken for dead, and whoever goes on for it must not find this process at the site."""
+BETWEEN = 0.1
+"""Seconds between two words about the progress."""
 COLLECT_AFTER = 50_000
 """Objects between two collections of garbage: an audit's records are no garbage, and looking at them costs."""
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -132,7 +134,7 @@ class _Owner:
     def __init__(self, source: io.RawIOBase, sink: BinaryIO) -> None:
         self._source, self._sink = source, sink
         self._safe = asyncio.Semaphore(0)
-        self._said = 0.0
+        self._progress: Progress | None = None
 
     def read(self) -> bytes:
         return self._exactly(int.from_bytes(self._exactly(8), "big"))
@@ -154,10 +156,14 @@ class _Owner:
         await self._safe.acquire()
 
     def progress(self, progress: Progress) -> None:
-        """Say how far it has come, ten times a second at most."""
-        now = asyncio.get_running_loop().time()
-        if now - self._said >= 0.1:
-            self._said = now
+        """Say how far it has come, ten times a second at most; the newest is never lost."""
+        if self._progress is None:
+            asyncio.get_running_loop().call_later(BETWEEN, self._tell)
+        self._progress = progress
+
+    def _tell(self) -> None:
+        progress, self._progress = self._progress, None
+        if progress is not None:
             self.say(PROGRESS, json.dumps([progress.pages, progress.links, progress.failures, progress.phase]).encode())
 
     def watch(self) -> None:

@@ -9,20 +9,17 @@ import tempfile
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING
 
 from gapless.links import parse
 from gapless.links.parse import Parsed
-from gapless.links.suspicion import depth_suspect, fault
+from gapless.links.suspicion import fault
 
 if TYPE_CHECKING:
-    import asyncio
+    pass
 
 TIME_LIMIT = 10.0
 """Seconds, of CPU time and of wall time, that a page may take."""
-AT_ONCE = 2
-"""Processes that Parsers lets run at once."""
 MAX_REPLY = 64_000_000
 """Bytes that a process may answer with."""
 _CHUNK = 1 << 18
@@ -140,54 +137,6 @@ def parse_isolated(body: bytes, *, links: bool, seconds: float = TIME_LIMIT) -> 
                 selector.select(max(0.0, isolated.deadline - monotonic()) + 0.01)
     finally:
         isolated.kill()
-    return parsed
-
-
-class Parsers:
-    """Parses harmless pages here and suspect ones in a few processes, for asyncio."""
-
-    def __init__(self, time_limit: float = TIME_LIMIT) -> None:
-        self._time_limit = time_limit
-        self._free: asyncio.Semaphore | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Each process ends with the call that started it."""
-
-    async def parse(self, body: bytes | str, *, links: bool) -> Parsed | str:
-        """Return what a page holds, or "too_deep" or "unparsable" when that takes too long or too much memory."""
-        import asyncio
-
-        data = body if isinstance(body, bytes) else body.encode("utf-8", "replace")
-        if not depth_suspect(data):
-            return parse.parse(body, links=links)
-        self._free = self._free or asyncio.Semaphore(AT_ONCE)
-        async with self._free:
-            isolated = Isolated(data, links=links, seconds=self._time_limit)
-            try:
-                return await _wait(isolated)
-            finally:
-                isolated.kill()
-
-
-async def _wait(isolated: Isolated) -> Parsed | str:
-    import asyncio
-
-    loop, readable = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(isolated.fileno(), readable.set)
-    try:
-        while (parsed := isolated.advance()) is None:
-            readable.clear()
-            try:
-                await asyncio.wait_for(readable.wait(), max(0.0, isolated.deadline - monotonic()) + 0.01)
-            except TimeoutError:
-                continue  # it is given up
-    finally:
-        loop.remove_reader(isolated.fileno())
     return parsed
 
 

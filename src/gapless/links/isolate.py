@@ -9,14 +9,11 @@ import tempfile
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from gapless.links import parse
 from gapless.links.parse import Parsed
 from gapless.links.suspicion import fault
-
-if TYPE_CHECKING:
-    pass
 
 TIME_LIMIT = 10.0
 """Seconds, of CPU time and of wall time, that a page may take."""

@@ -42,7 +42,7 @@ _PORTS = (16_000, 32_000)
 PATIENCE = 15.0
 """How long the server may take to end by itself, in seconds; about two are usual."""
 _RELEASE_SECONDS = 2.0
-"""How long the ports of the last start are waited for: a server that was killed lets go of its lock before its ports."""
+"""How long the ports of the last start are waited for: a killed server lets go of its lock before its ports."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,10 @@ async def _watch(gapless: Gapless, run: Run[AuditOutcome], emulator: Emulator) -
             pages = await _crawled(run, KILL_AT)
             first.kill()
             await first.wait()
-        say(f"  worker     killed with SIGKILL, on purpose, when page {pages} was crawled; a new one takes over")
+        when = (
+            f"when page {pages} was crawled" if pages >= KILL_AT else "after the crawl, which only asked what changed"
+        )
+        say(f"  worker     killed with SIGKILL, on purpose, {when}; a new one takes over")
         async with _worker(emulator.url):
             outcome = await result
         say(f"  auditor    {outcome.pages:,} pages, {outcome.links:,} links")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 from typing import IO
 
@@ -110,31 +109,6 @@ class Isolated:
 
     def _error(self) -> str:
         return fault(self._body)
-
-
-def parse_isolated(body: bytes, *, links: bool, seconds: float = TIME_LIMIT) -> Parsed | str:
-    """Parse a page in a process of its own, and wait for it.
-
-    Args:
-        body: the page, in UTF-8.
-        links: whether base and links are wanted, or ids only.
-        seconds: of CPU time and of wall time that it may take.
-
-    Returns:
-        What the page holds, or "too_deep" or "unparsable".
-
-    Raises:
-        OSError: no process can be started.
-    """
-    isolated = Isolated(body, links=links, seconds=seconds)
-    try:
-        with DefaultSelector() as selector:
-            selector.register(isolated, EVENT_READ)
-            while (parsed := isolated.advance()) is None:
-                selector.select(max(0.0, isolated.deadline - monotonic()) + 0.01)
-    finally:
-        isolated.kill()
-    return parsed
 
 
 def _file(body: bytes) -> IO[bytes]:

@@ -120,12 +120,6 @@ class Crawl:
         """Return what a link to a target comes to, or None when the audit did not go there."""
         return check.judge(target, self.records, self.skipped)
 
-    def outcomes(self) -> dict[str, Outcome]:
-        """Return what each distinct target comes to, those left out that the audit did not go to."""
-        numbers = set().union(*(record.links for record in self.sources.values()))
-        targets = sorted({self.names[number] for number in numbers} | {self.scope.start})
-        return {target: outcome for target in targets if (outcome := self.outcome(target)) is not None}
-
     def findings(self) -> list[Finding]:
         """Return every link that is not ok, sorted by page and target.
 

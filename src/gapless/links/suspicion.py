@@ -29,7 +29,6 @@ MAX_TOKENS = 200_000
 LONG_TAG = 6_000
 """Bytes of a tag whose attributes are counted."""
 
-SPACE = rb"\t\n\f\r "
 ATTRIBUTE = (
     rb"(?:[^\t\n\f\r />=]|=)[^\t\n\f\r />=]*+"
     rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:\"[^\"]*+\"?|'[^']*+'?|[^\t\n\f\r >\"'][^\t\n\f\r >]*+)?)?+"

@@ -47,11 +47,12 @@ class State:
         with self._progress.open("ab") as file:
             file.write(len(segment).to_bytes(8, "big") + segment)
 
-    def keep(self, done: Crawl) -> None:
-        """Keep a crawl for the next audit."""
-        new = self._last.with_suffix(".new")
-        new.write_bytes(done.to_bytes())
-        new.replace(self._last)
+    def keep(self, done: Crawl, previous: Crawl | None) -> None:
+        """Keep a crawl for the next audit, unless it is the same as the last."""
+        if done != previous:
+            new = self._last.with_suffix(".new")
+            new.write_bytes(done.to_bytes())
+            new.replace(self._last)
         self._progress.unlink(missing_ok=True)
 
 
@@ -96,8 +97,9 @@ async def _crawl(scope: Scope, pool: Pool, state: State | None) -> Crawl:
     async with pool:
         if state is None:
             return await crawl(scope, pool=pool)
-        done = await crawl(scope, pool=pool, resume=state.segments(), previous=state.previous(), seal=state.seal)
-        state.keep(done)
+        previous = state.previous()
+        done = await crawl(scope, pool=pool, resume=state.segments(), previous=previous, seal=state.seal)
+        state.keep(done, previous)
         return done
 
 
@@ -105,8 +107,8 @@ def _print(done: Crawl, *, as_json: bool) -> None:
     if as_json:
         from gapless.links.report.document import report_json
 
-        json.dump(report_json(done), sys.stdout, ensure_ascii=False, sort_keys=True)
-        sys.stdout.write("\n")
+        # At once: the encoder that writes bit by bit is the slow one.
+        sys.stdout.write(json.dumps(report_json(done), ensure_ascii=False, sort_keys=True) + "\n")
     else:
         from gapless.links.report.markdown import report_markdown
 

@@ -9,12 +9,13 @@ import threading
 import traceback
 from array import array
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from gapless.links import urls
 from gapless.links.child import Child, Job, Result
@@ -29,9 +30,26 @@ SITE_PATIENCE, OTHER_PATIENCE = 120.0, 30.0
 """Seconds for which a host may make an audit wait, in total."""
 MAX_FRAME = 1 << 28
 
+_busy = attrgetter("busy")
+_NO_LINKS = array("I")
+
 
 class ChildLost(RuntimeError):
     """A process of the audit ended before the audit did, or said something that makes no sense."""
+
+
+class Done(NamedTuple):
+    """A job that is done.
+
+    Attributes:
+        job: what was to be done.
+        result: what became of it, or None when the host said that nothing has changed.
+        links: numbers of the links on the page.
+    """
+
+    job: Job
+    result: Result | None
+    links: "array[int]"
 
 
 class _Peer:
@@ -53,13 +71,13 @@ class _Peer:
         data = marshal.dumps(rows)
         self.writer.write(len(data).to_bytes(4, "big") + data)
 
-    async def receive(self) -> list[tuple[Any, ...]]:
-        """Return its next results. Raises ChildLost."""
+    async def receive(self) -> list[tuple[Any, ...] | int]:
+        """Return its next results, each as a row, or as the job's number alone. Raises ChildLost."""
         try:
             size = int.from_bytes(await self.reader.readexactly(4), "big")
             if size > MAX_FRAME:
                 raise ChildLost("a process of the audit sent more than it may")
-            rows: list[tuple[Any, ...]] = marshal.loads(await self.reader.readexactly(size))  # noqa: S302 (our own)
+            rows: list[tuple[Any, ...] | int] = marshal.loads(await self.reader.readexactly(size))  # noqa: S302 (our own)
         except (asyncio.IncompleteReadError, OSError, ValueError, EOFError, TypeError) as error:
             raise ChildLost("a process of the audit ended on its own; what was sealed is kept") from error
         return rows
@@ -110,7 +128,7 @@ class Pool:
         count = max(1, min(processes, scope.connections))
         shares = [scope.connections // count + (number < scope.connections % count) for number in range(count)]
         start = self._fork if processes else self._thread
-        self._slow = ""
+        self._shared = True
         token = os.pipe()
         self._token: tuple[int, ...] = token
         os.set_blocking(token[0], False)
@@ -169,17 +187,17 @@ class Pool:
         return _Peer(ours, None)
 
     def slow_down(self, authority: str, interval: float) -> None:
-        """Leave a host so many seconds between two requests, which one process alone then sends."""
-        self._peer_for(authority).send([("interval", authority, interval)])
-        self._slow = authority
+        """Leave the site's host so many seconds between two requests, which one process alone then sends."""
+        self._by_authority(authority).send([("interval", authority, interval)])
+        self._shared = False
 
     def tell(self, order: tuple[Any, ...]) -> None:
         """Give an order to all."""
         for peer in self._peers:
             peer.send([order])
 
-    async def run(self, jobs: Iterable[Job], numbers: Numbers) -> AsyncGenerator[tuple[Job, Result, "array[int]"]]:
-        """Work on the jobs, and yield each with its result and the numbers of its links, as they are done.
+    async def run(self, jobs: Iterable[Job], numbers: Numbers) -> AsyncGenerator[list[Done]]:
+        """Work on the jobs, and yield them as they are done, some at a time.
 
         A host that asks for a pause gets it, and is then asked again, within the patience of an audit.
 
@@ -197,26 +215,35 @@ class Pool:
                     peer = receiving.pop(future)
                     rows = future.result()
                     receiving[asyncio.ensure_future(peer.receive())] = peer
-                    for row in rows:
-                        result = Result(*row)
-                        peer.numbers += map(numbers.number, result.names)
-                        _, job, tries = self._flying.pop(result.number)
-                        peer.busy -= 1
-                        if self._again(job, result, tries):
-                            waiting.append((job, tries + 1))
-                        else:
-                            yield job, result, array("I", [peer.numbers[n] for n in array("I", result.links)])
+                    peer.busy -= len(rows)
+                    self._hand_out(waiting)  # before the results are looked at: it must not wait for that
+                    yield list(self._done(peer, rows, waiting, numbers))
         finally:
             for future in receiving:
                 future.cancel()
             await asyncio.gather(*receiving, return_exceptions=True)
+
+    def _done(
+        self, peer: _Peer, rows: list[tuple[Any, ...] | int], waiting: deque[tuple[Job, int]], numbers: Numbers
+    ) -> Iterator[Done]:
+        for row in rows:
+            if isinstance(row, int):
+                yield Done(self._flying.pop(row)[1], None, _NO_LINKS)
+                continue
+            result = Result(*row)
+            peer.numbers += map(numbers.number, result.names)
+            _, job, tries = self._flying.pop(result.number)
+            if self._again(job, result, tries):
+                waiting.append((job, tries + 1))
+            else:
+                yield Done(job, result, array("I", [peer.numbers[n] for n in array("I", result.links)]))
 
     def _hand_out(self, waiting: deque[tuple[Job, int]]) -> None:
         orders: dict[_Peer, list[tuple[Any, ...]]] = {}
         held: list[tuple[Job, int]] = []
         while waiting:
             job, tries = waiting.popleft()
-            peer = self._peer_for(urls.authority(job.url))
+            peer = self._peer_for(job.url)
             if peer.busy >= AHEAD:
                 held.append((job, tries))
                 if all(each.busy >= AHEAD for each in self._peers) or len(held) > AHEAD:
@@ -229,10 +256,13 @@ class Pool:
         for peer, rows in orders.items():
             peer.send(rows)
 
-    def _peer_for(self, authority: str) -> _Peer:
+    def _peer_for(self, url: str) -> _Peer:
         """Return who asks this host: one process, but for the audited site, which all share."""
-        if authority == self._scope.host and authority != self._slow:
-            return min(self._peers, key=lambda peer: peer.busy)
+        if self._shared and self._scope.on_site(url):
+            return min(self._peers, key=_busy)
+        return self._by_authority(urls.authority(url))
+
+    def _by_authority(self, authority: str) -> _Peer:
         return self._peers[sum(authority.encode()) % len(self._peers)]
 
     def _again(self, job: Job, result: Result, tries: int) -> bool:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -130,6 +130,14 @@ class Crawl:
             self._findings = sorted(found, key=lambda each: (each.page, each.target, each.reason))
         return self._findings
 
+    def judge_again(self, *, all_links: bool) -> None:
+        """Forget what was worked out, since more is known now: of all links, or of those only that were not ok."""
+        wrong, self._findings = self._wrong_ones, None
+        if all_links or wrong is None:
+            self._sources = self._pages = self._wrong_ones = None
+        else:
+            self._wrong_ones = self._outcomes(wrong)
+
     def broken(self) -> set[str]:
         """Return the distinct targets that are broken."""
         return {found.target for found in self.findings() if found.result == check.BROKEN}
@@ -176,13 +184,20 @@ class Crawl:
     def _wrong_numbers(self) -> dict[int, Outcome]:
         """Return the outcomes that are not ok by the numbers of their targets; they are worked out once."""
         if self._wrong_ones is None:
-            self._wrong_ones = {}
             used = set().union(*(record.links for record in self.sources.values()))
-            for number in sorted(used, key=self.names.__getitem__):  # those of one page one after the other
-                outcome = self.outcome(self.names[number])
-                if outcome is not None and outcome.result != check.OK:
-                    self._wrong_ones[number] = outcome
+            self._wrong_ones = self._outcomes(used)
         return self._wrong_ones
+
+    def _outcomes(self, numbers: Iterable[int]) -> dict[int, Outcome]:
+        """Return what is not ok."""
+        names, found = self.names, {}
+        fine = {url for url, record in self.records.items() if check.is_fine(record)}  # what most links lead to
+        others = [number for number in numbers if names[number] not in fine]
+        for number in sorted(others, key=names.__getitem__):  # those on one page are quicker one after the other
+            outcome = self.outcome(names[number])
+            if outcome is not None and outcome.result != check.OK:
+                found[number] = outcome
+        return found
 
     def _find(self) -> Iterator[Finding]:
         for page, target, outcome in self._wrong():

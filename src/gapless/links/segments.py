@@ -68,8 +68,7 @@ def _records(table: dict[str, Any]) -> Iterator[Record]:
         record = Record(*row[:links], numbers[at : at + count], *row[links:])  # type: ignore[call-arg] # as many
         at += count
         record.ids = ids.setdefault(record.ids, record.ids)
-        if record.chain:
-            record.chain = tuple(Hop(*hop) for hop in record.chain)
+        record.chain = tuple(Hop(*hop) for hop in record.chain) if record.chain else ()
         yield record
 
 

@@ -38,8 +38,8 @@ NAMES, NAMES_A_PAGE, NAME = 12_000_000, 8_000, 100
 """Bytes of distinct targets that a process keeps, how many more of each page when these are full, so that one page
 takes no other's links away, and what each costs besides its characters."""
 MAX_TEXT = 512_000
-BATCH, LINGER = 32, 0.002
-"""Results that are sent together, and seconds for which the first of them waits at most."""
+BATCH, LINGER = 64, 0.003
+"""Results that are sent together, and seconds for which the first of them waits for more that is on its way."""
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _KINDS = {
@@ -143,6 +143,7 @@ class Child:
         self._in = bytearray()
         self._results: list[tuple[Any, ...] | int] = []
         self._first = 0.0
+        self._asked = self._answered = 0
         self._numbers: dict[str, int] = {}
         self._new: list[str] = []
         self._kept = 0
@@ -166,7 +167,7 @@ class Child:
                 self._client.expire()
                 self.turns.go_on()
                 self._watch_isolated()
-                if self._results and (len(self._results) >= BATCH or monotonic() - self._first >= LINGER):
+                if self._results and (self._answered == self._asked or monotonic() - self._first >= LINGER):
                     self._send()
         finally:
             self._client.close()
@@ -200,6 +201,7 @@ class Child:
         order = row[0]
         if isinstance(order, int):
             job = Job(*row)
+            self._asked += 1
             self.turns.take(job.url, lambda: _Visit(self, job).go(job.url, ""))
         elif order == "rest":
             self.turns.rest(*row[1:])
@@ -229,6 +231,7 @@ class Child:
         if not self._results:
             self._first = monotonic()
         self._results.append(result)
+        self._answered += 1
         if len(self._results) >= BATCH:
             self._send()
 

@@ -13,7 +13,7 @@ from gapless.links import check, soft404, urls
 from gapless.links.check import Outcome
 from gapless.links.child import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
 from gapless.links.frontier import Frontier, Robots
-from gapless.links.pool import Pool
+from gapless.links.pool import Done, Pool
 from gapless.links.record import Hop, Numbers, Place, Record
 from gapless.links.result import Crawl
 from gapless.links.scope import Progress, Scope
@@ -254,10 +254,12 @@ class _Audit:
         if known is None or known.status != 200 or known.error or known.recovered or known.attempts > 1:
             return Job(self._jobs, url, want, digest=twin.digest if twin else "")
         digest = twin.digest if twin else known.digest
-        sampled = crc32(f"{self._today} {url}".encode()) % SAMPLE == 0
-        if sampled or url in self._suspects or not (known.etag or known.modified):
+        if self._sampled(url) or url in self._suspects or not (known.etag or known.modified):
             return Job(self._jobs, url, want, digest=digest)
         return Job(self._jobs, url, want, known.etag, known.modified, digest)
+
+    def _sampled(self, url: str) -> bool:
+        return crc32(f"{self._today} {url}".encode()) % SAMPLE == 0
 
     def _twin(self, url: str) -> Record | None:
         """Return the page of the same path without a query, when it was read."""
@@ -365,12 +367,16 @@ class _Audit:
                     record.error = f"blocked_{record.status}"
 
     async def _one(self, url: str, want: int) -> Result:
-        async with aclosing(self._pool.run([self._job(url, want)], self._numbers)) as batches:
+        result = (await self._do(self._job(url, want))).result
+        assert result is not None  # it is not asked whether it has changed
+        return result
+
+    async def _do(self, job: Job) -> Done:
+        async with aclosing(self._pool.run([job], self._numbers)) as batches:
             batch = await anext(batches)
             while not batch:  # it is asked again
                 batch = await anext(batches)
-        assert batch[0].result is not None  # it is not asked whether it has changed
-        return batch[0].result
+        return batch[0]
 
     async def _sitemaps(self, robots: Robots | None) -> None:
         """Take the pages that sitemaps name, and the sitemaps that others name, as links that stand there."""
@@ -386,20 +392,27 @@ class _Audit:
             if url in seen or not self._scope.on_site(url):
                 continue
             seen.add(url)
-            result = await self._one(url, SITEMAP)
-            if result.more is not None and result.status == 200:
+            known = self._known.get(url, Record(url))
+            asks = known.kind == "sitemap" and not self._sampled(url)
+            job = self._job(url, SITEMAP)
+            result = (await self._do(job._replace(etag=known.etag, modified=known.modified) if asks else job)).result
+            if result is None:
+                self._take([known])
+            elif result.more is not None and result.status == 200:
                 pages, sitemaps, _ = result.more
                 waiting += filter(self._is_address, sitemaps)
-                self._seed(url, [*sitemaps, *pages])
+                seed = self._seed(url, [*sitemaps, *pages])
+                if not sitemaps:  # else those would have to be known, too
+                    seed.etag, seed.modified = result.etag, result.modified
 
-    def _seed(self, url: str, addresses: list[str]) -> None:
+    def _seed(self, url: str, addresses: list[str]) -> Record:
         resolve = urls.Resolver().of(url)
         targets = [self._scope.home(target) for each in addresses if (target := resolve(each, True)) is not None]
         covered = [target for target in targets if self._scope.covers(target)]
         record = Record(url, status=200, final=url, kind="sitemap", link_count=len(covered))
         record.links.extend(dict.fromkeys(map(self._numbers.number, covered)))
-        self.crawl.records[url] = record
-        self._offer([record.links])
+        self._take([record])
+        return record
 
     @staticmethod
     def _is_address(url: str) -> bool:

@@ -28,6 +28,8 @@ TRIES = 3
 LONGEST_WAIT = 30.0
 SITE_PATIENCE, OTHER_PATIENCE = 120.0, 30.0
 """Seconds for which a host may make an audit wait, in total."""
+FRAME = 4
+"""Bytes that say how long a frame is."""
 MAX_FRAME = 1 << 28
 
 _busy = attrgetter("busy")
@@ -52,7 +54,7 @@ class Done(NamedTuple):
     links: "array[int]"
 
 
-class _Peer:
+class _Peer(asyncio.Protocol):
     """One process, or one thread, at the other end of a socket."""
 
     def __init__(self, end: socket.socket, pid: int | None) -> None:
@@ -61,37 +63,86 @@ class _Peer:
         self.numbers: list[int] = []
         """Of the audit, by the process's own numbers of names."""
         self._end = end
+        self._transport: asyncio.Transport | None = None
+        self._in = bytearray()
 
-    async def open(self) -> None:
-        """Attach to the running loop."""
-        self.reader, self.writer = await asyncio.open_connection(sock=self._end, limit=1 << 22)
+    async def open(self, inbox: "_Inbox") -> None:
+        """Attach to the running loop; from now on, what it says is in the inbox."""
+        self._inbox = inbox
+        await asyncio.get_running_loop().create_connection(lambda: self, sock=self._end)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the way to it."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
 
     def send(self, rows: list[tuple[Any, ...]]) -> None:
         """Give it jobs or orders."""
+        assert self._transport is not None
         data = marshal.dumps(rows)
-        self.writer.write(len(data).to_bytes(4, "big") + data)
+        self._transport.write(len(data).to_bytes(4, "big") + data)
 
-    async def receive(self) -> list[tuple[Any, ...] | int]:
-        """Return its next results, each as a row, or as the job's number alone. Raises ChildLost."""
+    def data_received(self, data: bytes) -> None:
+        """Take frames as they come."""
+        self._in += data
+        while len(self._in) >= FRAME:
+            end = FRAME + int.from_bytes(self._in[:FRAME], "big")
+            if end > MAX_FRAME:
+                self._lost("a process of the audit sent more than it may")
+            elif len(self._in) < end:
+                return
+            else:
+                self._take(self._in[FRAME:end])
+                del self._in[:end]
+
+    def _take(self, frame: bytearray) -> None:
         try:
-            size = int.from_bytes(await self.reader.readexactly(4), "big")
-            if size > MAX_FRAME:
-                raise ChildLost("a process of the audit sent more than it may")
-            rows: list[tuple[Any, ...] | int] = marshal.loads(await self.reader.readexactly(size))  # noqa: S302 (our own)
-        except (asyncio.IncompleteReadError, OSError, ValueError, EOFError, TypeError) as error:
-            raise ChildLost("a process of the audit ended on its own; what was sealed is kept") from error
-        return rows
+            self._inbox.put((self, marshal.loads(frame)))  # noqa: S302 (our own)
+        except (ValueError, EOFError, TypeError):
+            self._lost("a process of the audit said something that makes no sense")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell that it is not there any more."""
+        self._lost("a process of the audit ended on its own; what was sealed is kept")
+
+    def _lost(self, reason: str) -> None:
+        self._in.clear()
+        self._inbox.put(ChildLost(reason))
 
     def close(self) -> None:
         """End it."""
-        if hasattr(self, "writer"):
-            self.writer.close()
+        if self._transport is not None:
+            self._transport.abort()
         self._end.close()
         if self.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
+
+
+class _Inbox:
+    """What the peers said, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self._messages: deque[tuple[_Peer, list[tuple[Any, ...] | int]] | ChildLost] = deque()
+        self._more = asyncio.Event()
+
+    def put(self, message: tuple[_Peer, list[tuple[Any, ...] | int]] | ChildLost) -> None:
+        """Add what one of them said, or that one is lost."""
+        self._messages.append(message)
+        self._more.set()
+
+    async def get(self) -> tuple[_Peer, list[tuple[Any, ...] | int]]:
+        """Return what was said next, and by whom. Raises ChildLost."""
+        while not self._messages:
+            self._more.clear()
+            await self._more.wait()
+        message = self._messages.popleft()
+        if isinstance(message, ChildLost):
+            self._messages.appendleft(message)  # it stays lost
+            raise message
+        return message
 
 
 @dataclass(slots=True)
@@ -138,8 +189,9 @@ class Pool:
             self._peers.append(start(share, token, credentials))
 
     async def __aenter__(self) -> Self:
+        self._inbox = _Inbox()
         for peer in self._peers:
-            await peer.open()
+            await peer.open(self._inbox)
         return self
 
     async def __aexit__(
@@ -206,22 +258,12 @@ class Pool:
             numbers: of the audit's names.
         """
         waiting = deque((job, 1) for job in jobs)
-        receiving = {asyncio.ensure_future(peer.receive()): peer for peer in self._peers} if waiting else {}
-        try:
-            while waiting or self._flying:
-                self._hand_out(waiting)
-                done, _ = await asyncio.wait(receiving, return_when=asyncio.FIRST_COMPLETED)
-                for future in done:
-                    peer = receiving.pop(future)
-                    rows = future.result()
-                    receiving[asyncio.ensure_future(peer.receive())] = peer
-                    peer.busy -= len(rows)
-                    self._hand_out(waiting)  # before the results are looked at: it must not wait for that
-                    yield list(self._done(peer, rows, waiting, numbers))
-        finally:
-            for future in receiving:
-                future.cancel()
-            await asyncio.gather(*receiving, return_exceptions=True)
+        while waiting or self._flying:
+            self._hand_out(waiting)
+            peer, rows = await self._inbox.get()
+            peer.busy -= len(rows)
+            self._hand_out(waiting)  # before the results are looked at: it must not wait for that
+            yield list(self._done(peer, rows, waiting, numbers))
 
     def _done(
         self, peer: _Peer, rows: list[tuple[Any, ...] | int], waiting: deque[tuple[Job, int]], numbers: Numbers

@@ -158,6 +158,11 @@ def needs_ids(fragment: str | None) -> bool:
     return bool(name) and name.lower() != "top" and not _LINES.fullmatch(name)
 
 
+def has_id(fragment: str, page: Record) -> bool:
+    """Say whether a fragment is an id of the page as it is written; when it is not, it may be there all the same."""
+    return page.ids is not None and ":~:" not in fragment and fragment in _names(page.ids)
+
+
 def has_fragment(fragment: str, ids: str) -> bool:
     """Say whether a page with these ids, joined by NUL, has what the fragment names."""
     page = _names(ids)

@@ -38,7 +38,7 @@ NAMES, NAMES_A_PAGE, NAME = 12_000_000, 8_000, 100
 """Bytes of distinct targets that a process keeps, how many more of each page when these are full, so that one page
 takes no other's links away, and what each costs besides its characters."""
 MAX_TEXT = 512_000
-BATCH, LINGER = 64, 0.003
+BATCH, LINGER = 64, 0.002
 """Results that are sent together, and seconds for which the first of them waits for more that is on its way."""
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})

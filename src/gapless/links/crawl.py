@@ -147,13 +147,17 @@ class _Audit:
             await self._sitemaps(robots)
         await self._revalidate(robots)
         self._frontier.offer(self._scope.start)
-        recovered = True
-        while recovered:
+        located = False
+        while True:
             await self._look()
             await self._unblock()
             self.crawl.skipped = self._frontier.skipped
-            await self._locate()  # while what may pass has its pause
-            recovered = await self._last_try()
+            if located := self._pause() > 0:
+                await self._locate()
+            if not await self._last_try():
+                break
+        if not located:
+            await self._locate()
         self.crawl.incomplete_reason = await self._outage() or self._incomplete(robots)
         return self.crawl
 
@@ -235,16 +239,18 @@ class _Audit:
         """Work on jobs, and yield their records, sealed soon; `earlier` holds failures that are looked at again."""
         async with aclosing(self._pool.run(jobs, self._numbers)) as batches:
             async for batch in batches:
-                records = []
+                records: list[Record] = []
+                same: set[str] = set()
                 for job, result, links in batch:
                     record = self._known[job.url] if result is None else self._record(job, result, links)
                     if (first := earlier.get(job.url)) is not None:
                         record.attempts = first.attempts + 1
                         recovered = check.standing(record)[0] == check.OK
                         record.recovered = check.standing(first)[1] if recovered else None
-                    same = result is None or (job.want == PAGE and record is self._known.get(job.url))
-                    await self._journal.keep(record, same=same)
                     records.append(record)
+                    if result is None or (job.want == PAGE and record is self._known.get(job.url)):
+                        same.add(job.url)
+                await self._journal.keep(records, same)
                 yield records
 
     def _job(self, url: str, want: int) -> Job:
@@ -470,12 +476,16 @@ class _Audit:
         await self._retry()
         return await self._again(self._failed(lambda record: record.attempts == 1))
 
+    def _pause(self) -> float:
+        """Return the seconds for which what may pass is left alone still."""
+        return self._retried + BACKOFF - time.monotonic()
+
     async def _last_try(self) -> bool:
         """Fetch a third time what may pass; say whether one of them did."""
         failed = self._failed(lambda record: record.attempts == 2 and _may_pass(record))
         if not failed:
             return False
-        await asyncio.sleep(max(0.0, self._retried + BACKOFF - time.monotonic()))
+        await asyncio.sleep(max(0.0, self._pause()))
         recovered = await self._again(failed)
         self.crawl.judge_again(all_links=recovered)
         return recovered
@@ -521,6 +531,9 @@ class _Audit:
 
     async def _locate(self) -> None:
         """Find out where the links that are not ok stand in the source of their pages."""
+        if self._previous is not None and self.crawl.saw_the_same(self._previous):
+            self.crawl.places = self._previous.places
+            return
         located, self.crawl.places = self.crawl.places, {}
         jobs: dict[int, str] = {}
         todo: list[Job] = []

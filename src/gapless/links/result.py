@@ -130,6 +130,11 @@ class Crawl:
             self._findings = sorted(found, key=lambda each: (each.page, each.target, each.reason))
         return self._findings
 
+    def saw_the_same(self, other: "Crawl") -> bool:
+        """Say whether another crawl of the scope saw the very same, so that all that is worked out is the same, too."""
+        mine, others = (self.names, self.records, self.skipped), (other.names, other.records, other.skipped)
+        return self.scope == other.scope and mine == others
+
     def judge_again(self, *, all_links: bool) -> None:
         """Forget what was worked out, since more is known now: of all links, or of those only that were not ok."""
         wrong, self._findings = self._wrong_ones, None
@@ -194,6 +199,9 @@ class Crawl:
         fine = {url for url, record in self.records.items() if check.is_fine(record)}  # what most links lead to
         others = [number for number in numbers if names[number] not in fine]
         for number in sorted(others, key=names.__getitem__):  # those on one page are quicker one after the other
+            page, _, fragment = names[number].partition("#")
+            if page in fine and check.has_id(fragment, self.records[page]):
+                continue
             outcome = self.outcome(names[number])
             if outcome is not None and outcome.result != check.OK:
                 found[number] = outcome

@@ -345,21 +345,18 @@ class _Visit:
         self._jar: dict[str, str] = {}
         self._seen: set[tuple[str, str]] = set()
         self._at = job.url
-        self._cookie = ""
 
     def go(self, url: str, cookie: str) -> None:
         """Send the GET; the host's turn is ours until it is answered."""
         job = self._job
-        self._at, self._cookie = url, cookie
+        self._at = url
         self._seen.add((url, cookie))
-        fields = []
-        if cookie:
-            fields.append(f"Cookie: {cookie}")
+        fields = [f"Cookie: {cookie}"] if cookie else []
         if job.etag:
             fields.append(f"If-None-Match: {job.etag}")
         elif job.modified:
             fields.append(f"If-Modified-Since: {job.modified}")
-        self._child.get(Get(url, self._answered, self._wanted, parse.looks_like_html, tuple(fields)))
+        self._child.get(Get(url, self._answered, self._wanted, parse.looks_like_html, fields))
 
     def _wanted(self, status: int, fields: dict[str, str]) -> str:
         want = self._job.want

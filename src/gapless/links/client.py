@@ -12,7 +12,7 @@ import selectors
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -90,7 +90,7 @@ class Get:
     done: Callable[[Answer], None]
     wanted: Callable[[int, dict[str, str]], str]
     keep: Callable[[bytes], bool]
-    fields: tuple[str, ...] = ()
+    fields: Sequence[str] = ()
 
 
 class Client:
@@ -467,7 +467,7 @@ class _Connection:
                 self._finish("invalid_response", keep=False)
             return None
         status = _STATUS.match(head)
-        fields = _fields(head[status.end() : end]) if status and end <= MAX_HEAD else None
+        fields = _fields(head[:end], status) if status and end <= MAX_HEAD else None
         if status is None or fields is None:
             self._finish("invalid_response", keep=False)
             return None
@@ -681,9 +681,11 @@ _BODY_ERRORS: dict[type[Exception], str] = {
 }
 
 
-def _fields(lines: bytes | bytearray) -> dict[str, str] | None:
+def _fields(head: bytes | bytearray, status: re.Match[bytes]) -> dict[str, str] | None:
     """Return the header fields, or None when there are too many or they are no such thing."""
-    text = lines.decode("utf-8", "surrogateescape")
+    if status[2] == b"304" and b"lose" not in head:
+        return {}  # nobody asks what it says, but for whether the connection is closed
+    text = head[status.end() :].decode("utf-8", "surrogateescape")
     found = _by_line(text)
     if found is None:  # lines that end or go on in ways that few still use, or no header at all
         found = [(name.lower(), " ".join(raw.split()) if "\n" in raw else raw) for name, raw in _FIELDS.findall(text)]

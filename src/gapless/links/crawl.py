@@ -23,6 +23,7 @@ MAX_LINKS = 5_000_000
 MAX_SITEMAPS = 100
 ROBOTS_HOPS = 5
 OUTAGE = 10
+OK = 200
 BACKOFF = 0.25
 """Seconds before what may pass is tried a third time."""
 TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
@@ -304,19 +305,19 @@ class _Audit:
         )
 
     def _take(self, new: Iterable[Record]) -> None:
-        records, links = self.crawl.records, []
+        records, inside, links = self.crawl.records, self._scope.inside, []
         for record in new:
-            if (before := records.get(record.url)) is not None:
-                self._failures -= check.standing(before)[0] == check.BROKEN
+            if record.url in records:
+                self._failures -= check.standing(records[record.url])[0] == check.BROKEN
             records[record.url] = record
-            if check.standing(record)[0] == check.BROKEN:
+            if (record.status != OK or record.error) and check.standing(record)[0] == check.BROKEN:
                 self._failures += 1
                 if record.attempts == 1 and _may_pass(record):
                     self._may_pass.append(record.url)
             if record.location is not None:
                 self._take_hop(record.url, urls.split_fragment(record.location)[0])
                 continue
-            if record.is_page and self._scope.inside(record.final):
+            if record.is_page and inside(record.final):
                 key = record.final.partition("?")[0], record.digest
                 self._links += record.link_count if key not in self._pages else 0
                 self._pages.add(key)

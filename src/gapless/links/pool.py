@@ -283,26 +283,21 @@ class Pool:
     def _hand_out(self, waiting: deque[tuple[Job, int]]) -> None:
         orders: dict[_Peer, list[tuple[Any, ...]]] = {}
         held: list[tuple[Job, int]] = []
-        while waiting:
+        free = min(self._peers, key=_busy)
+        while waiting and free.busy < AHEAD and len(held) <= AHEAD:
             job, tries = waiting.popleft()
-            peer = self._peer_for(job.url)
+            own = self._shared and job.url.startswith(self._scope.root)  # all share the audited site
+            peer = free if own else self._by_authority(urls.authority(job.url))
             if peer.busy >= AHEAD:
                 held.append((job, tries))
-                if all(each.busy >= AHEAD for each in self._peers) or len(held) > AHEAD:
-                    break
                 continue
             peer.busy += 1
             self._flying[job.number] = peer, job, tries
             orders.setdefault(peer, []).append(tuple(job))
+            free = min(self._peers, key=_busy)
         waiting.extendleft(reversed(held))
         for peer, rows in orders.items():
             peer.send(rows)
-
-    def _peer_for(self, url: str) -> _Peer:
-        """Return who asks this host: one process, but for the audited site, which all share."""
-        if self._shared and self._scope.on_site(url):
-            return min(self._peers, key=_busy)
-        return self._by_authority(urls.authority(url))
 
     def _by_authority(self, authority: str) -> _Peer:
         return self._peers[sum(authority.encode()) % len(self._peers)]

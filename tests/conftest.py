@@ -156,10 +156,10 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
 class WorkerProcess:
     """A worker in a process of its own, to be killed."""
 
-    def __init__(self, settings: Settings, queue: str, log: Path, stall: str = "") -> None:
+    def __init__(self, settings: Settings, queue: str, log: Path, stall: str = "", **extra: str) -> None:
         self.log = log
         log.touch()
-        self.process = Fork(environment(settings), log, queue, stall)
+        self.process = Fork(environment(settings, **extra), log, queue, stall)
         self.process.start()
 
     def kill(self) -> None:

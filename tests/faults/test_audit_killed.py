@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import AGENT, WorkerProcess, environment, until
+from conftest import AGENT, WorkerProcess, until
 from faults.moments import SEED, Asked, Moment, draw
 from faults.runs import PAGES, audit, beat, fetched_twice, large
 from gapless import AuditOutcome, Gapless, Settings
@@ -19,7 +20,6 @@ from gapless.links.report.document import read_report
 from gapless.links.report.junit import junit
 from gapless.links.report.sarif import sarif
 from unit.links.httpsite import Site
-from worker_process import Fork
 
 StartWorker = Callable[..., WorkerProcess]
 CONNECTIONS = 8
@@ -69,8 +69,9 @@ async def test_on_another_machine(
     run = await gapless.start(audit(site.url), id=queue, queue=queue)
     await until(lambda: _sealed(gapless, queue))
     worker.kill()
-    worker.wait()
-    extra(other, gapless)
+    resumed = extra(other, gapless)
+    await until(lambda: resumed.says("crawl.resumed"))
+    site.delay = lambda _: 0.0
     outcome = await run.result()
     assert (outcome.pages, outcome.complete) == (PAGES + 1, True)
     assert (await ArtifactStore(store).get(outcome.report_markdown.digest)).startswith(b"# Broken Link Audit")
@@ -179,6 +180,25 @@ async def test_a_killed_worker_takes_its_processes_along(
     await gapless.client.get_workflow_handle(queue).terminate()
 
 
+@pytest.mark.parametrize("children", [True, False])
+async def test_its_processes_are_killed(
+    gapless: Gapless, queue: str, start_worker: StartWorker, site: Site, children: bool
+) -> None:
+    """Those that fetch are replaced within the attempt, the one that decides with the next; nothing shows it."""
+    worker = start_worker()
+    whole = await _whole(gapless, site, queue)
+    site.delay = lambda _: 0.05
+    run = await gapless.start(audit(site.url), id=queue, queue=queue)
+    await until(lambda: site.requests.total() > PAGES / 3)
+    engine, *fetching = _descendants(worker.process.pid or 0)
+    assert fetching
+    for pid in fetching if children else [engine]:
+        os.kill(pid, signal.SIGKILL)
+    site.delay = lambda _: 0.0
+    assert _same(await run.result(), whole)
+    assert worker.says("ended on its own") is not children
+
+
 async def test_a_worker_that_stood_still_is_not_at_the_site_any_more(
     gapless: Gapless, queue: str, start_worker: StartWorker, site: Site
 ) -> None:
@@ -196,12 +216,15 @@ async def test_a_worker_that_stood_still_is_not_at_the_site_any_more(
     asked = site.requests.total()
     await until(lambda: site.requests.total() > asked + 20)
     frozen.process.send_signal(signal.SIGCONT)
+    asked = site.requests.total()
+    await until(lambda: site.requests.total() > asked + 40)  # three seconds, in which it could be back at the site
+    site.delay = lambda _: 0.05
     assert _same(await run.result(), whole)
     assert site.most_at_once <= CONNECTIONS
 
 
 def _descendants(pid: int) -> list[int]:
-    """Return the processes below this one."""
+    """Return the processes below this one, each before its own."""
     found: list[int] = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         parent = _parent(status)
@@ -226,21 +249,19 @@ def _lives(pid: int) -> bool:
         return False
 
 
-ExtraWorkers = Callable[[Settings, Gapless], Fork]
+ExtraWorkers = Callable[[Settings, Gapless], WorkerProcess]
 
 
 @pytest.fixture
 def extra(queue: str, tmp_path: Path) -> Iterator[ExtraWorkers]:
     """Return a function that starts a worker which finds the server by its address, as one elsewhere would."""
-    started: list[Fork] = []
+    started: list[WorkerProcess] = []
 
-    def start(settings: Settings, gapless: Gapless) -> Fork:
-        place = environment(settings, GAPLESS_ARTIFACTS=settings.artifacts_url, TEMPORAL_ADDRESS=gapless.server.address)
-        started.append(Fork(place, tmp_path / f"extra-{len(started)}.log", queue, ""))
-        started[-1].start()
+    def start(settings: Settings, gapless: Gapless) -> WorkerProcess:
+        place = {"GAPLESS_ARTIFACTS": settings.artifacts_url, "TEMPORAL_ADDRESS": gapless.server.address}
+        started.append(WorkerProcess(settings, queue, tmp_path / f"extra-{len(started)}.log", **place))
         return started[-1]
 
     yield start
     for process in started:
         process.kill()
-        process.wait()

@@ -1,6 +1,11 @@
-"""The processes that fetch and parse for an audit, and the turns of the hosts they ask."""
+"""The processes that fetch and parse for an audit, and the turns of the hosts they ask.
+
+A page can end the process that reads it. What that process had been given is then asked for once more, one at a time
+by a process that does nothing else: the page that ends this one, too, is given up, and no other's result is spoiled.
+"""
 
 import asyncio
+import gc
 import marshal
 import os
 import signal
@@ -12,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -28,10 +34,16 @@ LONGEST_WAIT = 30.0
 SITE_PATIENCE, OTHER_PATIENCE = 120.0, 30.0
 """Seconds for which a host may make an audit wait, in total."""
 MAX_FRAME = 1 << 28
+MAX_LOST = 1_000
+"""Processes that an audit may lose before it ends; the next attempt knows which pages were given up."""
 
 
 class ChildLost(RuntimeError):
     """A process of the audit ended before the audit did, or said something that makes no sense."""
+
+
+_Open = tuple[Job, int]
+"""A job, and how often it was tried."""
 
 
 class _Peer:
@@ -40,6 +52,9 @@ class _Peer:
     def __init__(self, end: socket.socket, pid: int | None) -> None:
         self.pid = pid
         self.busy = 0
+        self.suspects: deque[_Open] = deque()
+        """Jobs that ended a process, or were at hand when one ended: this one works on them alone, one at a time."""
+        self.orders: list[tuple[Any, ...]] = []
         self.numbers: list[int] = []
         """Of the audit, by the process's own numbers of names."""
         self._end = end
@@ -52,6 +67,11 @@ class _Peer:
         """Give it jobs or orders."""
         data = marshal.dumps(rows)
         self.writer.write(len(data).to_bytes(4, "big") + data)
+
+    def order(self, order: tuple[Any, ...]) -> None:
+        """Give it an order that whoever replaces it must have, too."""
+        self.orders.append(order)
+        self.send([order])
 
     async def receive(self) -> list[tuple[Any, ...]]:
         """Return its next results. Raises ChildLost."""
@@ -67,7 +87,7 @@ class _Peer:
     def close(self) -> None:
         """End it."""
         if hasattr(self, "writer"):
-            self.writer.close()
+            self.writer.transport.abort()  # the loop lets go of the socket at once: the next one may have its number
         self._end.close()
         if self.pid is not None:
             with suppress(ProcessLookupError):
@@ -97,7 +117,8 @@ class Pool:
 
     Args:
         scope: of the audit.
-        processes: forked from this one, which must have no threads and no running loop; 0 for a thread in this one.
+        processes: forked from this one, now and whenever one is lost: it may have no threads that do more than wait;
+            0 for a thread in this one.
         credentials: header fields by origin.
     """
 
@@ -105,19 +126,18 @@ class Pool:
         self, scope: Scope, *, processes: int = 0, credentials: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
         self._scope = scope
+        self._credentials = credentials
+        self._lost = 0
         self._patience: dict[str, _Patience] = {}
         self._flying: dict[int, tuple[_Peer, Job, int]] = {}
         count = max(1, min(processes, scope.connections))
-        shares = [scope.connections // count + (number < scope.connections % count) for number in range(count)]
+        self._shares = [scope.connections // count + (number < scope.connections % count) for number in range(count)]
         start = self._fork if processes else self._thread
         self._slow = ""
-        token = os.pipe()
-        self._token: tuple[int, ...] = token
-        os.set_blocking(token[0], False)
-        os.write(token[1], b".")
+        self._token = TemporaryFile()  # noqa: SIM115 (closed with the pool)
         self._peers: list[_Peer] = []
-        for share in shares:
-            self._peers.append(start(share, token, credentials))
+        for share in self._shares:
+            self._peers.append(start(share))
 
     async def __aenter__(self) -> Self:
         for peer in self._peers:
@@ -133,11 +153,9 @@ class Pool:
         """End what was started."""
         for peer in self._peers:
             peer.close()
-        for end in self._token:
-            os.close(end)
-        self._token = ()
+        self._token.close()
 
-    def _fork(self, share: int, token: tuple[int, int], credentials: Mapping[str, tuple[str, ...]] | None) -> _Peer:
+    def _fork(self, share: int) -> _Peer:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid:
@@ -148,35 +166,36 @@ class Pool:
             for peer in self._peers:  # else a sibling would not see that the parent has gone
                 peer._end.close()  # noqa: SLF001
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            Child(self._scope, theirs, connections=share, token=token, credentials=credentials).serve()
+            gc.freeze()  # what the parent has by now is not copied by looking at it
+            self._child(theirs, share, self._token.fileno()).serve()
         except BaseException:  # noqa: BLE001 (nobody above may see that this is a second process)
             traceback.print_exc()
         finally:
             os._exit(0)
 
-    def _thread(self, share: int, token: tuple[int, int], credentials: Mapping[str, tuple[str, ...]] | None) -> _Peer:
+    def _thread(self, share: int) -> _Peer:
         ours, theirs = socket.socketpair()
-        token = (os.dup(token[0]), os.dup(token[1]))
-        child = Child(self._scope, theirs, connections=share, token=token, credentials=credentials)
+        child = self._child(theirs, share, None)
 
         def serve() -> None:
             with theirs:
                 child.serve()
-            for end in token:
-                os.close(end)
 
         threading.Thread(target=serve, name="links", daemon=True).start()
         return _Peer(ours, None)
 
+    def _child(self, end: socket.socket, share: int, token: int | None) -> Child:
+        return Child(self._scope, end, connections=share, token=token, credentials=self._credentials)
+
     def slow_down(self, authority: str, interval: float) -> None:
         """Leave a host so many seconds between two requests, which one process alone then sends."""
-        self._peer_for(authority).send([("interval", authority, interval)])
         self._slow = authority
+        self._peer_for(authority).order(("interval", authority, interval))
 
     def tell(self, order: tuple[Any, ...]) -> None:
         """Give an order to all."""
         for peer in self._peers:
-            peer.send([order])
+            peer.order(order)
 
     async def run(self, jobs: Iterable[Job], numbers: Numbers) -> AsyncGenerator[tuple[Job, Result, "array[int]"]]:
         """Work on the jobs, and yield each with its result and the numbers of its links, as they are done.
@@ -186,6 +205,9 @@ class Pool:
         Args:
             jobs: each with a number of its own.
             numbers: of the audit's names.
+
+        Raises:
+            ChildLost: processes ended again and again.
         """
         waiting = deque((job, 1) for job in jobs)
         receiving = {asyncio.ensure_future(peer.receive()): peer for peer in self._peers} if waiting else {}
@@ -194,14 +216,25 @@ class Pool:
                 self._hand_out(waiting)
                 done, _ = await asyncio.wait(receiving, return_when=asyncio.FIRST_COMPLETED)
                 for future in done:
-                    peer = receiving.pop(future)
-                    rows = future.result()
+                    peer, rows = receiving.pop(future), []
+                    try:
+                        rows = future.result()
+                    except ChildLost:
+                        self._lost += 1
+                        if peer.pid is None or self._lost > MAX_LOST:
+                            raise
+                        peer, given_up = await self._replace(peer)
+                        if given_up is not None:
+                            yield given_up, _crashed(given_up), array("I")
                     receiving[asyncio.ensure_future(peer.receive())] = peer
                     for row in rows:
                         result = Result(*row)
                         peer.numbers += map(numbers.number, result.names)
                         _, job, tries = self._flying.pop(result.number)
                         peer.busy -= 1
+                        if peer.suspects:
+                            peer.suspects.popleft()
+                            self._give_suspect(peer)
                         if self._again(job, result, tries):
                             waiting.append((job, tries + 1))
                         else:
@@ -211,9 +244,38 @@ class Pool:
                 future.cancel()
             await asyncio.gather(*receiving, return_exceptions=True)
 
-    def _hand_out(self, waiting: deque[tuple[Job, int]]) -> None:
+    async def _replace(self, lost: _Peer) -> tuple[_Peer, Job | None]:
+        """Start a process for one that ended; return it, and the job that has ended two of them."""
+        lost.close()
+        index = self._peers.index(lost)
+        self._peers[index] = peer = self._fork(self._shares[index])
+        await peer.open()
+        for order in lost.orders:
+            peer.order(order)
+        now = monotonic()
+        peer.send([("rest", host, each.opens - now) for host, each in self._patience.items() if each.opens > now])
+        had = [(job, tries) for whose, job, tries in self._flying.values() if whose is lost]
+        for job, _ in had:
+            del self._flying[job.number]
+        given_up = lost.suspects.popleft()[0] if lost.suspects else None
+        peer.suspects = deque(had) if given_up is None else lost.suspects
+        peer.busy = AHEAD  # so that nothing else is given to it
+        self._give_suspect(peer)
+        return peer, given_up
+
+    def _give_suspect(self, peer: _Peer) -> None:
+        """Give a process the first of its suspects, or let it work on whatever there is when it has none any more."""
+        if not peer.suspects:
+            peer.busy -= AHEAD
+            return
+        job, tries = peer.suspects[0]
+        peer.busy += 1
+        self._flying[job.number] = peer, job, tries
+        peer.send([tuple(job)])
+
+    def _hand_out(self, waiting: deque[_Open]) -> None:
         orders: dict[_Peer, list[tuple[Any, ...]]] = {}
-        held: list[tuple[Job, int]] = []
+        held: list[_Open] = []
         while waiting:
             job, tries = waiting.popleft()
             peer = self._peer_for(urls.authority(job.url))
@@ -245,5 +307,13 @@ class Pool:
         seconds = result.wait if result.wait is not None else float(tries)
         if not patience.spend(seconds):
             return False
-        self.tell(("rest", authority, seconds))
+        for peer in self._peers:
+            peer.send([("rest", authority, seconds)])
         return True
+
+
+def _crashed(job: Job) -> Result:
+    return Result(
+        *(job.number, None, "parser_crashed", [], job.url, None, None, "", False, None, None),
+        *([], b"", 0, False, "", "", "", None),
+    )

@@ -1,7 +1,6 @@
 """The process that fetches and parses: it takes jobs from its parent, and gives back what pages hold, not the pages."""
 
 import marshal
-import os
 import selectors
 import socket
 import traceback

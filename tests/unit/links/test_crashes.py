@@ -48,7 +48,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 def ports(pid: int) -> set[int]:
     """Return the local ports of a process's connections."""
-    inodes = {os.readlink(file).strip("socket:[]") for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
+    inodes = {str(file.readlink()).strip("socket:[]") for file in Path(f"/proc/{pid}/fd").iterdir()}
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return {int(row[1].partition(":")[2], 16) for row in rows if row[9] in inodes}
 

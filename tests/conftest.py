@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +25,7 @@ from gapless.config import Settings
 from gapless.payloads import data_converter
 from gapless.testing.emulator import Emulator
 from gapless_workers.worker import worker
+from unit.links.httpsite import Route, Serve, Site
 from worker_process import Fork
 
 KEY = leaks.KEY
@@ -128,6 +130,17 @@ def encrypted(settings: Settings, key: str = leaks.ENCRYPTION_KEY) -> Settings:
 def queue() -> str:
     """Return a task queue of the test's own; also good as an id."""
     return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start sites that end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(routes: Mapping[str, Route]) -> Site:
+            return await stack.enter_async_context(Site(routes))
+
+        yield start
 
 
 @pytest.fixture

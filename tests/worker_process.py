@@ -113,7 +113,7 @@ def die_at_artifact(where: str, name: str, number: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    ArtifactStore.put = last  # type: ignore[method-assign]
+    ArtifactStore.put = last  # type: ignore[assignment,method-assign]
 
 
 class Fork(ForkServerProcess):

@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +25,7 @@ from gapless.config import Settings
 from gapless.payloads import data_converter
 from gapless.testing.emulator import Emulator
 from gapless_workers.worker import worker
+from unit.links.httpsite import Route, Serve, Site
 from worker_process import Fork
 
 KEY = leaks.KEY
@@ -131,6 +133,17 @@ def queue() -> str:
 
 
 @pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start sites that end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(routes: Mapping[str, Route]) -> Site:
+            return await stack.enter_async_context(Site(routes))
+
+        yield start
+
+
+@pytest.fixture
 async def served(gapless: Gapless, settings: Settings, queue: str) -> AsyncIterator[None]:
     """Serve the test's queue in this process."""
     async with worker(gapless.client, settings, [queue]):
@@ -156,10 +169,10 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
 class WorkerProcess:
     """A worker in a process of its own, to be killed."""
 
-    def __init__(self, settings: Settings, queue: str, log: Path, stall: str = "") -> None:
+    def __init__(self, settings: Settings, queue: str, log: Path, stall: str = "", **extra: str) -> None:
         self.log = log
         log.touch()
-        self.process = Fork(environment(settings), log, queue, stall)
+        self.process = Fork(environment(settings, **extra), log, queue, stall)
         self.process.start()
 
     def kill(self) -> None:

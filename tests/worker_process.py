@@ -3,12 +3,16 @@
 A stall is written "before:submit": the activity hangs before its body runs. "after:submit": after its first end, a
 return or an error, and before the server hears of it. "return:poll": the same, but only after a return, since a poll
 that says "not yet" ends with an error. Temporal's own interceptors do that; the product has no switch for it.
+
+A death is written "during:segment:3": the worker kills itself while it stores its third artifact of that name, or
+before, or after it.
 """
 
 import asyncio
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
@@ -23,8 +27,10 @@ from temporalio.worker import (
     Interceptor,
 )
 
+from gapless.artifacts import ArtifactStore
 from gapless.client import Gapless
 from gapless.config import Settings
+from gapless.contract.interaction import Artifact
 from gapless.telemetry import configure_logging
 from gapless_workers.main import run_main
 from gapless_workers.worker import serve
@@ -92,6 +98,24 @@ class _Beats(ActivityOutboundInterceptor):
         super().heartbeat(*details)
 
 
+def die_at_artifact(where: str, name: str, number: int) -> None:
+    """Let this process kill itself before, during or after it stores its n-th artifact of a name."""
+    put, stored = ArtifactStore.put, 0
+
+    async def last(store: ArtifactStore, named: str, data: bytes) -> Artifact:
+        nonlocal stored
+        stored += named == name
+        if named != name or stored < number:
+            return await put(store, named, data)
+        if where != "before":
+            writing = asyncio.ensure_future(put(store, named, data))
+            await (writing if where == "after" else asyncio.sleep(0))
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    ArtifactStore.put = last  # type: ignore[assignment,method-assign]
+
+
 class Fork(ForkServerProcess):
     """A process that a server forks which has loaded everything; it has the methods of a `Popen`."""
 
@@ -121,6 +145,7 @@ multiprocessing.get_context("forkserver").set_forkserver_preload(["gapless_worke
 def _main(environment: dict[str, str], log: Path, queue: str, stall: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     with log.open("ab") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
@@ -133,6 +158,10 @@ async def _serve(queue: str, stall: str) -> int:
     gapless = await Gapless.connect(Settings.load())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    interceptors = [Stall(stall)] if stall else []
+    where, _, rest = stall.partition(":")
+    name, death, number = rest.partition(":")
+    if death:
+        die_at_artifact(where, name, int(number))
+    interceptors = [Stall(stall)] if stall and not death else []
     await serve(gapless.client, gapless.settings, [queue], stop, interceptors=interceptors)
     return 0

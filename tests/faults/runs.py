@@ -45,16 +45,16 @@ def fetched_twice(site: Site) -> int:
     return sum(count - 1 for path, count in site.requests.items() if path.startswith("/p/"))
 
 
-def large() -> dict[str, Route]:
+def large(pages: int = PAGES) -> dict[str, Route]:
     """Write a site with healthy and broken links of every kind."""
     dice = random.Random(7)
     routes: dict[str, Route] = {
-        "/": page("/p/0", f"/p/{PAGES // 2}"),
+        "/": page("/p/0", f"/p/{pages // 2}"),
         "/robots.txt": Reply("", 404),
         "/old": redirect("/p/1#sec"),
     }
-    for number in range(PAGES):
-        links = [f"/p/{(number + 1) % PAGES}#sec", "/p/0#missing", "/old", f"/gone/{number % 7}"]
-        links += [f"/p/{dice.randrange(PAGES)}" for _ in range(4)]
+    for number in range(pages):
+        links = [f"/p/{(number + 1) % pages}#sec", "/p/0#missing", "/old", f"/gone/{number % 7}"]
+        links += [f"/p/{dice.randrange(pages)}" for _ in range(4)]
         routes[f"/p/{number}"] = page(*links, extra='<h1 id="sec">')
     return routes

@@ -4,7 +4,8 @@ Reasons by result; they are stable:
     broken: http_<status>, dns, refused, reset, tls, timeout, truncated, invalid_response, no_location,
         redirect_loop, redirect_to_broken, too_many_redirects, bad_url, missing_fragment, soft_404.
     unverified: blocked_<status>, cf_challenge, rate_limited, robots_disallowed, crawler_trap, js_anchor,
-        private_address, not_checked, too_large, too_deep, unparsable, unsupported_encoding.
+        private_address, not_checked, too_large, too_deep, unparsable, parser_crashed,
+        unsupported_encoding.
     flaky: the reason of the failure that the second pass did not see again.
     warning: permanent_redirect, too_many_links.
 """
@@ -25,6 +26,7 @@ UNVERIFIED_ERRORS = frozenset(
     {
         "cf_challenge",
         "crawler_trap",
+        "parser_crashed",
         "private_address",
         "rate_limited",
         "too_deep",

@@ -1,7 +1,6 @@
 """The process that fetches and parses: it takes jobs from its parent, and gives back what pages hold, not the pages."""
 
 import marshal
-import os
 import selectors
 import socket
 import traceback
@@ -116,7 +115,8 @@ class Child:
         parent: a connected stream socket; frames are a length of 4 bytes and marshalled values.
         connections: to the audited site, of this process alone.
         credentials: header fields by origin.
-        token: ends of a pipe that holds one byte: whoever has it may parse a page that needs a process of its own.
+        token: file that whoever parses a page in a process of its own has locked: no two processes do so at once, and
+            a lock ends with its owner. None when there is nobody else.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Child:
         parent: socket.socket,
         *,
         connections: int,
-        token: tuple[int, int],
+        token: int | None,
         credentials: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._scope = scope
@@ -251,14 +251,14 @@ class Child:
             done(parse.parse(body, links=links))
 
     def _watch_isolated(self) -> None:
-        if self._suspects and not self._isolated and self._may_isolate():
+        if self._suspects and not self._isolated and self._isolates(True):
             waiting, links, done = self._suspects.popleft()
             try:
                 with waiting:
                     waiting.seek(0)
                     isolated = Isolated(waiting.read(), links=links)
             except OSError:  # no process can be started
-                os.write(self._token[1], b".")
+                self._isolates(False)
                 done("unparsable")
                 return
             self._isolated.append((isolated, done))
@@ -271,15 +271,20 @@ class Child:
                 self._isolated.remove(entry)
                 self._selector.unregister(fd)
                 isolated.kill()
-                os.write(self._token[1], b".")
+                self._isolates(False)
                 done(parsed)
 
-    def _may_isolate(self) -> bool:
-        """Take the token if it is there: one such page at a time fills the memory that an audit may have."""
+    def _isolates(self, now: bool) -> bool:
+        """Take the token if it is free, or give it back: one such page fills the memory that an audit may have."""
+        if self._token is None:
+            return True
+        import fcntl  # there is none where no process is forked
+
         try:
-            return bool(os.read(self._token[0], 1))
+            fcntl.lockf(self._token, fcntl.LOCK_EX | fcntl.LOCK_NB if now else fcntl.LOCK_UN)
         except BlockingIOError:
             return False
+        return True
 
     def resolve(self, page: str, base: str | None, found: list[tuple[str, str]]) -> tuple[bytes, int, bool]:
         """Return the numbers of the distinct targets of a page's links, how many are covered, and if any is cut."""

@@ -336,7 +336,7 @@ class _Audit:
     def _take_hop(self, url: str, following: str) -> None:
         hops = self._hops.get(url, 0) + 1
         if hops <= check.MAX_HOPS and self._scope.on_site(following):
-            self._hops.setdefault(following, hops)
+            self._hops[following] = min(hops, self._hops.get(following, hops))  # whichever chain was answered first
             self._frontier.offer(following)
 
     # What stands beside the pages

@@ -1,6 +1,11 @@
-"""The processes that fetch and parse for an audit, and the turns of the hosts they ask."""
+"""The processes that fetch and parse for an audit, and the turns of the hosts they ask.
+
+A page can end the process that reads it. What that process had been given is then asked for once more, one at a time
+by a process that does nothing else: the page that ends this one, too, is given up, and no other's result is spoiled.
+"""
 
 import asyncio
+import gc
 import marshal
 import os
 import signal
@@ -13,6 +18,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
+from tempfile import TemporaryFile
 from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -31,6 +37,8 @@ SITE_PATIENCE, OTHER_PATIENCE = 120.0, 30.0
 FRAME = 4
 """Bytes that say how long a frame is."""
 MAX_FRAME = 1 << 28
+MAX_LOST = 1_000
+"""Processes that an audit may lose before it ends; the next attempt knows which pages were given up."""
 
 _busy = attrgetter("busy")
 _NO_LINKS = array("I")
@@ -38,6 +46,10 @@ _NO_LINKS = array("I")
 
 class ChildLost(RuntimeError):
     """A process of the audit ended before the audit did, or said something that makes no sense."""
+
+
+_Open = tuple[Job, int]
+"""A job, and how often it was tried."""
 
 
 class Done(NamedTuple):
@@ -60,6 +72,9 @@ class _Peer(asyncio.Protocol):
     def __init__(self, end: socket.socket, pid: int | None) -> None:
         self.pid = pid
         self.busy = 0
+        self.suspects: deque[_Open] = deque()
+        """Jobs that ended a process, or were at hand when one ended: this one works on them alone, one at a time."""
+        self.orders: list[tuple[Any, ...]] = []
         self.numbers: list[int] = []
         """Of the audit, by the process's own numbers of names."""
         self._end = end
@@ -82,37 +97,30 @@ class _Peer(asyncio.Protocol):
         data = marshal.dumps(rows)
         self._transport.write(len(data).to_bytes(4, "big") + data)
 
+    def order(self, order: tuple[Any, ...]) -> None:
+        """Give it an order that whoever replaces it must have, too."""
+        self.orders.append(order)
+        self.send([order])
+
     def data_received(self, data: bytes) -> None:
         """Take frames as they come."""
         self._in += data
         while len(self._in) >= FRAME:
             end = FRAME + int.from_bytes(self._in[:FRAME], "big")
-            if end > MAX_FRAME:
-                self._lost("a process of the audit sent more than it may")
-            elif len(self._in) < end:
+            if len(self._in) < end <= MAX_FRAME:
                 return
-            else:
-                self._take(self._in[FRAME:end])
-                del self._in[:end]
-
-    def _take(self, frame: bytearray) -> None:
-        try:
-            self._inbox.put((self, marshal.loads(frame)))  # noqa: S302 (our own)
-        except (ValueError, EOFError, TypeError):
-            self._lost("a process of the audit said something that makes no sense")
+            rows = _rows(self._in[FRAME:end]) if end <= MAX_FRAME else None
+            del self._in[: end if rows is not None else len(self._in)]
+            self._inbox.put_nowait((self, rows))
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell that it is not there any more."""
-        self._lost("a process of the audit ended on its own; what was sealed is kept")
-
-    def _lost(self, reason: str) -> None:
-        self._in.clear()
-        self._inbox.put(ChildLost(reason))
+        self._inbox.put_nowait((self, None))
 
     def close(self) -> None:
         """End it."""
         if self._transport is not None:
-            self._transport.abort()
+            self._transport.abort()  # the loop lets go of the socket at once: the next one may have its number
         self._end.close()
         if self.pid is not None:
             with suppress(ProcessLookupError):
@@ -121,28 +129,16 @@ class _Peer(asyncio.Protocol):
                 os.waitpid(self.pid, 0)
 
 
-class _Inbox:
-    """What the peers said, in the order in which it came."""
+_Inbox = asyncio.Queue[tuple[_Peer, list[tuple[Any, ...] | int] | None]]
+"""What the peers said: their next results, each as a row, or as the job's number alone; None when one is lost."""
 
-    def __init__(self) -> None:
-        self._messages: deque[tuple[_Peer, list[tuple[Any, ...] | int]] | ChildLost] = deque()
-        self._more = asyncio.Event()
 
-    def put(self, message: tuple[_Peer, list[tuple[Any, ...] | int]] | ChildLost) -> None:
-        """Add what one of them said, or that one is lost."""
-        self._messages.append(message)
-        self._more.set()
-
-    async def get(self) -> tuple[_Peer, list[tuple[Any, ...] | int]]:
-        """Return what was said next, and by whom. Raises ChildLost."""
-        while not self._messages:
-            self._more.clear()
-            await self._more.wait()
-        message = self._messages.popleft()
-        if isinstance(message, ChildLost):
-            self._messages.appendleft(message)  # it stays lost
-            raise message
-        return message
+def _rows(frame: bytearray) -> list[tuple[Any, ...] | int] | None:
+    try:
+        rows: list[tuple[Any, ...] | int] = marshal.loads(frame)  # noqa: S302 (our own)
+    except (ValueError, EOFError, TypeError):
+        return None
+    return rows
 
 
 @dataclass(slots=True)
@@ -166,7 +162,8 @@ class Pool:
 
     Args:
         scope: of the audit.
-        processes: forked from this one, which must have no threads and no running loop; 0 for a thread in this one.
+        processes: forked from this one, now and whenever one is lost: it may have no threads that do more than wait;
+            0 for a thread in this one.
         credentials: header fields by origin.
     """
 
@@ -174,22 +171,21 @@ class Pool:
         self, scope: Scope, *, processes: int = 0, credentials: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
         self._scope = scope
+        self._credentials = credentials
+        self._lost = 0
         self._patience: dict[str, _Patience] = {}
         self._flying: dict[int, tuple[_Peer, Job, int]] = {}
         count = max(1, min(processes, scope.connections))
-        shares = [scope.connections // count + (number < scope.connections % count) for number in range(count)]
+        self._shares = [scope.connections // count + (number < scope.connections % count) for number in range(count)]
         start = self._fork if processes else self._thread
         self._shared = True
-        token = os.pipe()
-        self._token: tuple[int, ...] = token
-        os.set_blocking(token[0], False)
-        os.write(token[1], b".")
+        self._token = TemporaryFile()  # noqa: SIM115 (closed with the pool)
         self._peers: list[_Peer] = []
-        for share in shares:
-            self._peers.append(start(share, token, credentials))
+        for share in self._shares:
+            self._peers.append(start(share))
 
     async def __aenter__(self) -> Self:
-        self._inbox = _Inbox()
+        self._inbox: _Inbox = asyncio.Queue()
         for peer in self._peers:
             await peer.open(self._inbox)
         return self
@@ -203,11 +199,9 @@ class Pool:
         """End what was started."""
         for peer in self._peers:
             peer.close()
-        for end in self._token:
-            os.close(end)
-        self._token = ()
+        self._token.close()
 
-    def _fork(self, share: int, token: tuple[int, int], credentials: Mapping[str, tuple[str, ...]] | None) -> _Peer:
+    def _fork(self, share: int) -> _Peer:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid:
@@ -218,35 +212,36 @@ class Pool:
             for peer in self._peers:  # else a sibling would not see that the parent has gone
                 peer._end.close()  # noqa: SLF001
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            Child(self._scope, theirs, connections=share, token=token, credentials=credentials).serve()
+            gc.freeze()  # what the parent has by now is not copied by looking at it
+            self._child(theirs, share, self._token.fileno()).serve()
         except BaseException:  # noqa: BLE001 (nobody above may see that this is a second process)
             traceback.print_exc()
         finally:
             os._exit(0)
 
-    def _thread(self, share: int, token: tuple[int, int], credentials: Mapping[str, tuple[str, ...]] | None) -> _Peer:
+    def _thread(self, share: int) -> _Peer:
         ours, theirs = socket.socketpair()
-        token = (os.dup(token[0]), os.dup(token[1]))
-        child = Child(self._scope, theirs, connections=share, token=token, credentials=credentials)
+        child = self._child(theirs, share, None)
 
         def serve() -> None:
             with theirs:
                 child.serve()
-            for end in token:
-                os.close(end)
 
         threading.Thread(target=serve, name="links", daemon=True).start()
         return _Peer(ours, None)
 
+    def _child(self, end: socket.socket, share: int, token: int | None) -> Child:
+        return Child(self._scope, end, connections=share, token=token, credentials=self._credentials)
+
     def slow_down(self, authority: str, interval: float) -> None:
         """Leave the site's host so many seconds between two requests, which one process alone then sends."""
-        self._by_authority(authority).send([("interval", authority, interval)])
+        self._by_authority(authority).order(("interval", authority, interval))
         self._shared = False
 
     def tell(self, order: tuple[Any, ...]) -> None:
         """Give an order to all."""
         for peer in self._peers:
-            peer.send([order])
+            peer.order(order)
 
     async def run(self, jobs: Iterable[Job], numbers: Numbers) -> AsyncGenerator[list[Done]]:
         """Work on the jobs, and yield them as they are done, some at a time.
@@ -256,33 +251,75 @@ class Pool:
         Args:
             jobs: each with a number of its own.
             numbers: of the audit's names.
+
+        Raises:
+            ChildLost: processes ended again and again.
         """
         waiting = deque((job, 1) for job in jobs)
         while waiting or self._flying:
             self._hand_out(waiting)
             peer, rows = await self._inbox.get()
-            peer.busy -= len(rows)
-            self._hand_out(waiting)  # before the results are looked at: it must not wait for that
-            yield list(self._done(peer, rows, waiting, numbers))
+            if rows is not None:
+                peer.busy -= len(rows)
+                self._hand_out(waiting)  # before the results are looked at: it must not wait for that
+                yield list(self._done(peer, rows, waiting, numbers))
+            elif peer in self._peers and (given_up := await self._replace(peer)) is not None:
+                yield [Done(given_up, _crashed(given_up), _NO_LINKS)]
 
     def _done(
-        self, peer: _Peer, rows: list[tuple[Any, ...] | int], waiting: deque[tuple[Job, int]], numbers: Numbers
+        self, peer: _Peer, rows: list[tuple[Any, ...] | int], waiting: deque[_Open], numbers: Numbers
     ) -> Iterator[Done]:
         for row in rows:
+            _, job, tries = self._flying.pop(row if isinstance(row, int) else row[0])
+            if peer.suspects:
+                peer.suspects.popleft()
+                self._give_suspect(peer)
             if isinstance(row, int):
-                yield Done(self._flying.pop(row)[1], None, _NO_LINKS)
+                yield Done(job, None, _NO_LINKS)
                 continue
             result = Result(*row)
             peer.numbers += map(numbers.number, result.names)
-            _, job, tries = self._flying.pop(result.number)
             if self._again(job, result, tries):
                 waiting.append((job, tries + 1))
             else:
                 yield Done(job, result, array("I", [peer.numbers[n] for n in array("I", result.links)]))
 
-    def _hand_out(self, waiting: deque[tuple[Job, int]]) -> None:
+    async def _replace(self, lost: _Peer) -> Job | None:
+        """Start a process for one that ended; return the job that has ended two of them."""
+        self._lost += 1
+        if lost.pid is None or self._lost > MAX_LOST:
+            self._inbox.put_nowait((lost, None))  # it stays lost
+            raise ChildLost("a process of the audit ended on its own; what was sealed is kept")
+        lost.close()
+        index = self._peers.index(lost)
+        self._peers[index] = peer = self._fork(self._shares[index])
+        await peer.open(self._inbox)
+        for order in lost.orders:
+            peer.order(order)
+        now = monotonic()
+        peer.send([("rest", host, each.opens - now) for host, each in self._patience.items() if each.opens > now])
+        had = [(job, tries) for whose, job, tries in self._flying.values() if whose is lost]
+        for job, _ in had:
+            del self._flying[job.number]
+        given_up = lost.suspects.popleft()[0] if lost.suspects else None
+        peer.suspects = deque(had) if given_up is None else lost.suspects
+        peer.busy = AHEAD  # so that nothing else is given to it
+        self._give_suspect(peer)
+        return given_up
+
+    def _give_suspect(self, peer: _Peer) -> None:
+        """Give a process the first of its suspects, or let it work on whatever there is when it has none any more."""
+        if not peer.suspects:
+            peer.busy -= AHEAD
+            return
+        job, tries = peer.suspects[0]
+        peer.busy += 1
+        self._flying[job.number] = peer, job, tries
+        peer.send([tuple(job)])
+
+    def _hand_out(self, waiting: deque[_Open]) -> None:
         orders: dict[_Peer, list[tuple[Any, ...]]] = {}
-        held: list[tuple[Job, int]] = []
+        held: list[_Open] = []
         free = min(self._peers, key=_busy)
         while waiting and free.busy < AHEAD and len(held) <= AHEAD:
             job, tries = waiting.popleft()
@@ -312,5 +349,13 @@ class Pool:
         seconds = result.wait if result.wait is not None else float(tries)
         if not patience.spend(seconds):
             return False
-        self.tell(("rest", authority, seconds))
+        for peer in self._peers:
+            peer.send([("rest", authority, seconds)])
         return True
+
+
+def _crashed(job: Job) -> Result:
+    return Result(
+        *(job.number, None, "parser_crashed", [], job.url, None, None, "", False, None, None),
+        *([], b"", 0, False, "", "", "", None),
+    )

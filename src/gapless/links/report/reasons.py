@@ -32,6 +32,7 @@ _HELP = {
     "too_large": ("The page is larger than the audit reads.", "Try the link by hand."),
     "too_deep": ("The page's elements are nested deeper than the audit follows.", "Check its HTML."),
     "unparsable": ("The page could not be parsed.", "Check its HTML."),
+    "parser_crashed": ("The page ended the process that read it, twice.", "Check its HTML; please report it as a bug."),
     "unsupported_encoding": ("The page is compressed in a way that the audit cannot undo.", "Try the link by hand."),
     "permanent_redirect": ("The page has moved for good.", "Link to where it is now."),
     "too_many_links": ("The page has more links than the audit takes from one.", "Split the page, or check the rest."),

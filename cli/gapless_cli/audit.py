@@ -12,7 +12,7 @@ import typer
 
 from gapless import links
 from gapless.client import Gapless, audit_id
-from gapless.contract.link_audit import AgentReport, AuditOutcome, LinkAuditRequest
+from gapless.contract.link_audit import Advice, AgentReport, AuditOutcome, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError
 from gapless.links.report.document import flaky
@@ -45,10 +45,13 @@ async def audit(
     target: Annotated[str, typer.Argument(metavar="URL|PATH", help="A site, or a folder that holds a built one.")],
     public: Annotated[str | None, typer.Option("--as", metavar="URL", help="Links there mean the site.")] = None,
     agent: Annotated[str | None, typer.Option(help="Ask this managed agent, too, and check what it claims.")] = None,
-    provider: Annotated[str, typer.Option(help="Whose agent.")] = "gemini",
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on the agent's tokens.")] = None,
+    advice: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Ask this model where broken links should lead; or agents/NAME.")
+    ] = None,
+    provider: Annotated[str, typer.Option(help="Whose agent and model.")] = "gemini",
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on the tokens of each of them.")] = None,
     max_cost: Annotated[
-        Decimal | None, typer.Option(parser=dollars, metavar="USD", help="Limit on the agent's cost.")
+        Decimal | None, typer.Option(parser=dollars, metavar="USD", help="Limit on the cost of each of them.")
     ] = None,
     external: Annotated[bool, typer.Option(help="Check links to other hosts.")] = True,
     robots: Annotated[bool, typer.Option(help="Obey robots.txt.")] = True,
@@ -87,6 +90,7 @@ async def audit(
             connections=connections,
             provider=provider,
             agent=agent,
+            advisor=advice,
             max_total_tokens=max_tokens,
             max_cost_usd=max_cost,
         )
@@ -96,7 +100,7 @@ async def audit(
         check_known(provider)
         if here:
             await check_store(settings)
-            if agent is not None:
+            if agent is not None or advice is not None:
                 await check_provider(provider, settings)
         _prepare(output)
         link_report.past(output)
@@ -124,7 +128,8 @@ def _scope(request: LinkAuditRequest) -> str:
     robots = "robots.txt obeyed" if request.robots else "robots.txt ignored"
     others = "links to other hosts checked" if request.external else "links to other hosts left alone"
     agent = f"agent {request.agent}" if request.agent else "no agent"
-    return f"same origin, {robots}, {plural(request.connections, 'connection')}, {others}; {agent}"
+    advice = f"; advice by {request.advisor}" if request.advisor else ""
+    return f"same origin, {robots}, {plural(request.connections, 'connection')}, {others}; {agent}{advice}"
 
 
 async def show(
@@ -174,7 +179,19 @@ def summary(outcome: AuditOutcome) -> list[tuple[str, str]]:
         rows.append(("Agent", _agent(outcome.agent)))
         if outcome.agent.usage is not None:
             rows.append(("Used", cost(outcome.agent.usage, outcome.agent.cost)))
+    if outcome.advice is not None:
+        rows.append(("Advice", _advice(outcome.advice)))
+        if outcome.advice.usage is not None:
+            rows.append(("Used", cost(outcome.advice.usage, outcome.advice.cost)))
     return rows
+
+
+def _advice(advice: Advice) -> str:
+    """Return in one line what the advisor's suggestions were worth, and whether it was asked for them now."""
+    if advice.note:
+        return f"{advice.advisor}: {advice.note}"
+    kept = "; what is broken has not changed, so nobody was asked" if advice.kept else ""
+    return f"{advice.advisor}: {advice.works} of {plural(advice.suggested, 'suggestion')} work{kept}"
 
 
 def _agent(agent: AgentReport) -> str:

@@ -18,6 +18,9 @@ from gapless.contract.link_audit import Advice, Crawled, LinkAuditRequest
 from gapless.text import clip
 from gapless_workflows import asking, policies
 
+_ANSWERED = frozenset({State.SUCCEEDED, State.INCOMPLETE})
+"""How an interaction ends that is paid for again, night by night, unless its answer is kept, whatever it is worth."""
+
 
 class Advisor:
     """Asks for advice, and has it checked. Whatever fails here is a note in the report.
@@ -58,7 +61,7 @@ class Advisor:
                 return self._without(admission.refusal, State.CANCELLED)
             self._show(f"asked, see {self._run}")
             self._outcome = outcome = await self._ask(question)
-            if outcome.result is None:
+            if outcome.state not in _ANSWERED or outcome.result is None:
                 said = outcome.failure.message if outcome.failure else f"it ended as {outcome.state}"
                 return self._without(said, outcome.state)
         return await self._check(crawled, question)

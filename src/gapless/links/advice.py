@@ -18,7 +18,7 @@ from gapless.links import check, soft404, urls
 from gapless.links.crawl import missing, recheck
 from gapless.links.frontier import MAX_URL
 from gapless.links.reading.documents import documents
-from gapless.links.record import TOO_MANY_IDS
+from gapless.links.record import INVALID, TOO_MANY_IDS
 from gapless.links.report.document import Report, report_of
 from gapless.links.report.groups import Group, by_target
 from gapless.links.report.suggestions import Advice, Suggestion, Unchecked
@@ -94,7 +94,7 @@ class Question(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What an adviser says of one broken target; addresses are absolute, but for what is none."""
+    """What an adviser says of one broken target; addresses are absolute, or marked as none, as in records."""
 
     target: str
     address: str
@@ -243,7 +243,7 @@ def _joined(report: Report, address: str) -> str:
     try:
         return urls.join(f"{report.site}/", address)
     except ValueError:
-        return address
+        return INVALID + address
 
 
 async def checked(crawl: Crawl, answer: Answer, *, advisor: str, state: str = "succeeded", asked: int = 0) -> Advice:

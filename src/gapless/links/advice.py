@@ -1,6 +1,6 @@
-"""Advice on broken links: what an adviser is asked, what is read out of its answer, and what of that is true.
+"""Advice on broken links: what an advisor is asked, what is read out of its answer, and what of that is true.
 
-The question is made of what strangers wrote on pages, and the answer may repeat what a page told the adviser. Both are
+The question is made of what strangers wrote on pages, and the answer may repeat what a page told the advisor. Both are
 data: a suggestion is fetched only where the audit may go anyway, and shown only when it works.
 """
 
@@ -78,7 +78,7 @@ Leave out what you have no likely address for: every suggestion is fetched, and 
 
 
 class Question(NamedTuple):
-    """What an adviser is asked.
+    """What an advisor is asked.
 
     Attributes:
         fingerprint: of what is broken, as the report has it.
@@ -94,7 +94,7 @@ class Question(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What an adviser says of one broken target; addresses are absolute, or marked as none, as in records."""
+    """What an advisor says of one broken target; addresses are absolute, or marked as none, as in records."""
 
     target: str
     address: str
@@ -185,7 +185,7 @@ def _words(path: str) -> set[str]:
 
 
 def read_answer(text: str, crawl: Crawl) -> Answer:
-    """Read an adviser's answer. Nothing that it writes raises.
+    """Read an advisor's answer. Nothing that it writes raises.
 
     Args:
         text: the answer, with JSON somewhere in it.
@@ -251,7 +251,7 @@ async def checked(crawl: Crawl, answer: Answer, *, advisor: str, state: str = "s
 
     Args:
         crawl: the audit's own crawl.
-        answer: what the adviser said.
+        answer: what the advisor said.
         advisor: its name.
         state: how its work ended.
         asked: broken targets that it was asked about.
@@ -290,7 +290,7 @@ def _known(crawl: Crawl, said: Iterable[Said]) -> tuple[dict[str, str], dict[str
 async def _fetch(crawl: Crawl, addresses: set[str]) -> dict[str, str]:
     """Ask for addresses that no page names, and for one on each host that nobody has: where that is there, so is all.
 
-    A site's robots.txt is asked first, and no credentials are sent: an adviser is not the site's owner.
+    A site's robots.txt is asked first, and no credentials are sent: an advisor is not the site's owner.
     """
     probes = {url: urls.origin(url) + soft404.path(urls.authority(url)) for url in addresses}
     outcomes = await recheck(crawl.scope, addresses | set(probes.values()), robots=True)

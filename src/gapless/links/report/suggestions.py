@@ -1,4 +1,4 @@
-"""Where broken links should lead, as an adviser said and the auditor found to work."""
+"""Where broken links should lead, as an advisor said and the auditor found to work."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -16,8 +16,8 @@ class Suggestion:
     Attributes:
         target: the broken address, as findings have it.
         suggestion: where it should lead instead.
-        why: what the adviser says about it; nobody checked that.
-        pages: pages that the adviser named and that do link to the target.
+        why: what the advisor says about it; nobody checked that.
+        pages: pages that the advisor named and that do link to the target.
     """
 
     target: str
@@ -32,7 +32,7 @@ class Unchecked:
 
     Attributes:
         target: the broken address, as findings have it.
-        suggestion: what the adviser said.
+        suggestion: what the advisor said.
     """
 
     target: str
@@ -41,7 +41,7 @@ class Unchecked:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What an adviser's answer was worth; there is at most one suggestion for each broken target.
+    """What an advisor's answer was worth; there is at most one suggestion for each broken target.
 
     Attributes:
         advisor: the model or the agent that was asked.

@@ -16,7 +16,7 @@ import aiohttp
 import yarl
 from selectolax.lexbor import LexborHTMLParser
 
-from gapless.testing.emulator.adviser import advise
+from gapless.testing.emulator.advice import advise
 from gapless.testing.emulator.answers import Answer
 
 _CONNECTIONS = 4

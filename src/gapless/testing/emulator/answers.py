@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import Any
 
-from gapless.testing.emulator.adviser import advise
+from gapless.testing.emulator.advice import advise
 from gapless.testing.emulator.wire import STAND_IN, prompt_text
 
 

@@ -6,14 +6,16 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gapless import links
 from gapless.client import Gapless, audit_id
+from gapless.config import TOML
 from gapless.contract.link_audit import Advice, AgentReport, AuditOutcome, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
+from gapless.crawl_options import read_crawl_options
 from gapless.errors import ConfigurationError
 from gapless.links.report.document import flaky
 from gapless.links.report.history import History
@@ -53,15 +55,21 @@ async def audit(
     max_cost: Annotated[
         Decimal | None, typer.Option(parser=dollars, metavar="USD", help="Limit on the cost of each of them.")
     ] = None,
-    external: Annotated[bool, typer.Option(help="Check links to other hosts.")] = True,
-    robots: Annotated[bool, typer.Option(help="Obey robots.txt.")] = True,
-    prefix: Annotated[str, typer.Option(help="Crawl pages under this path; others are checked.")] = "/",
+    external: Annotated[
+        bool | None, typer.Option("--external/--no-external", help="Check links to other hosts.")
+    ] = None,
+    robots: Annotated[bool | None, typer.Option("--robots/--no-robots", help="Obey robots.txt.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Crawl pages under this path; others are checked.")] = None,
     include: Annotated[list[str] | None, typer.Option(metavar="REGEX", help="Check only such targets.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="REGEX", help="Leave such targets alone.")] = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="Visit it although private.")] = None,
-    contacts: Annotated[bool, typer.Option(help="Check the syntax of mailto and tel links.")] = False,
-    max_pages: Annotated[int, typer.Option(min=1, help="Stop after this many pages.")] = 10_000,
-    connections: Annotated[int, typer.Option(min=1, max=64, help="To the site, at the same time.")] = 8,
+    contacts: Annotated[
+        bool | None, typer.Option("--contacts/--no-contacts", help="Check the syntax of mailto and tel links.")
+    ] = None,
+    max_pages: Annotated[int | None, typer.Option(min=1, help="Stop after this many pages; 10,000 by default.")] = None,
+    connections: Annotated[
+        int | None, typer.Option(min=1, max=64, help="To the site, at the same time; 8 by default.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the report, and its history.")] = Path("gapless-report"),
     formats: Annotated[list[Form] | None, typer.Option("--format", help="md, json and html by default.")] = None,
     annotations: Annotated[bool, typer.Option(help="Annotations for GitHub on stdout.")] = False,
@@ -75,27 +83,31 @@ async def audit(
 
     Exit codes: 0 clean, 1 broken links that count, 2 usage, 3 incomplete.
     """
+    settings = flags.settings()
+    rules = link_report.rules(settings.links, fail_on=fail_on and fail_on.value, nights=nights, baseline=baseline)
+    declared = read_crawl_options(settings.links)
+    said = _given(
+        public=public,
+        external=external,
+        robots=robots,
+        prefix=prefix,
+        include=include,
+        exclude=exclude,
+        allow=allow,
+        contacts=contacts,
+        max_pages=max_pages,
+        connections=connections,
+    )
     async with site(target) as url:
         request = LinkAuditRequest(
             url=url,
-            public=public,
-            external=external,
-            robots=robots,
-            prefix=prefix,
-            include=include or [],
-            exclude=exclude or [],
-            allow=allow or [],
-            contacts=contacts,
-            max_pages=max_pages,
-            connections=connections,
             provider=provider,
             agent=agent,
             advisor=advice,
             max_total_tokens=max_tokens,
             max_cost_usd=max_cost,
+            **declared | said,
         )
-        settings = flags.settings()
-        rules = link_report.rules(settings.links, fail_on=fail_on and fail_on.value, nights=nights, baseline=baseline)
         here = alone() or url != target  # only this machine sees a folder's site
         check_known(provider)
         if here:
@@ -109,9 +121,16 @@ async def audit(
         run = await gapless.start(request, id=id, rerun=True, queue=queue)
         await introduce(run)
         field("Scope", _scope(request))
+        if taken := sorted(declared.keys() - said.keys()):
+            field("", f"{', '.join(taken)} as in {TOML}")
         outcome = await see_through(gapless, run, "The same command")
     report = await show(gapless, outcome, output, rules, formats or FORMS, as_json=as_json, annotated=annotations)
     return report.review.exit_code
+
+
+def _given(**flags: Any) -> dict[str, Any]:
+    """Return the flags that stand on the command line: they go before gapless.toml."""
+    return {name: value for name, value in flags.items() if value is not None and value != []}
 
 
 def _prepare(folder: Path) -> None:
@@ -191,7 +210,7 @@ def _advice(advice: Advice) -> str:
     if advice.note:
         return f"{advice.advisor}: {advice.note}"
     kept = "; what is broken has not changed, so nobody was asked" if advice.kept else ""
-    return f"{advice.advisor}: {advice.works} of {plural(advice.suggested, 'suggestion')} work{kept}"
+    return f"{advice.advisor}: {advice.works} of {advice.suggested} suggestions work{kept}"
 
 
 def _agent(agent: AgentReport) -> str:

@@ -1,5 +1,6 @@
 """A link audit: the deterministic auditor always, an agent beside it when one is named."""
 
+import re
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from decimal import Decimal
@@ -28,7 +29,16 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Pattern = Annotated[str, Field(max_length=1_000), AfterValidator(_pattern)]
 
 
 class CrawlOptions(Request):
@@ -46,8 +56,8 @@ class CrawlOptions(Request):
     connections: int = Field(default=8, ge=1, le=64)
     allow: list[Annotated[str, Field(max_length=262)]] = Field(default_factory=list, max_length=100)
     prefix: Annotated[str, Field(pattern="^/", max_length=2_000)] = "/"
-    include: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list, max_length=100)
-    exclude: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list, max_length=100)
+    include: list[Pattern] = Field(default_factory=list, max_length=100)
+    exclude: list[Pattern] = Field(default_factory=list, max_length=100)
     public: HttpUrl | None = None
     contacts: bool = False
 

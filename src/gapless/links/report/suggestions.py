@@ -85,7 +85,7 @@ class Advice:
         """Return in one line what it was worth."""
         if self.state != "succeeded" and not self.suggested:
             return self.note or f"no suggestion that can be read; it ended as {self.state}"
-        parts = [f"{self.works} of {self.suggested} {'suggestion' if self.suggested == 1 else 'suggestions'} work"]
+        parts = [f"{self.works} of {self.suggested} suggestions work"]
         parts += [f"{self.not_checked} not checked"] if self.not_checked else []
         parts += [f"{self.wrong_pages} wrong pages named"] if self.wrong_pages else []
         return ", ".join(parts)

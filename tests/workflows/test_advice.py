@@ -259,6 +259,26 @@ async def test_an_audit_that_has_to_end_soon(gapless: Gapless, emulator: Emulato
     assert emulator.stats()["created"] == 0
 
 
+@pytest.mark.parametrize("emulator", [{"run_seconds": 3600}], indirect=True)
+async def test_an_advisor_that_takes_too_long(
+    gapless: Gapless, settings: Settings, emulator: Emulator, queue: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report is written without it, and the interaction is stopped."""
+    monkeypatch.setattr(policies, "ADVICE_LEAST", timedelta(0))
+    monkeypatch.setattr(policies, "ADVICE_TOTAL", timedelta(seconds=4))
+    monkeypatch.setattr(wiring, "RUNNER", UnsandboxedWorkflowRunner())  # a sandbox would load the policies anew
+    async with worker(gapless.client, settings, [queue]):
+        outcome = await audited(gapless, queue, request(site))
+        assert outcome.broken == 3
+        assert outcome.advice is not None
+        assert (outcome.advice.state, outcome.advice.note) == (
+            State.FAILED,
+            "no advice: it was stopped, or took longer than 0:00:04",
+        )
+        await until(lambda: _closed(gapless, advice_run_id(queue)))
+    assert emulator.stats()["cancel_requests"] == 1
+
+
 @pytest.mark.usefixtures("served")
 async def test_suggestions_are_looked_at_in_the_sites_lane(
     gapless: Gapless, emulator: Emulator, queue: str, site: Site

@@ -1,12 +1,15 @@
 """An audit's advice: asked for when what is broken has changed, and checked whether it is new or kept."""
 
+import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
     ChildWorkflowError,
+    FailureError,
     WorkflowAlreadyStartedError,
     is_cancelled_exception,
 )
@@ -39,16 +42,19 @@ class Advisor:
 
     async def advise(self, crawled: Crawled) -> Advice | None:
         """Return what the advice is worth, or None when there is nothing to advise on."""
-        if not _time_is_left():
+        limit = _time_left()
+        if limit < policies.ADVICE_LEAST:
             return self._without("not asked, since the audit has to end soon")
         try:
-            return await self._advice(crawled)
+            return await asyncio.wait_for(self._advice(crawled), limit.total_seconds())
         except WorkflowAlreadyStartedError:
             return self._without(f"not asked, since there is a run {self._run} that has not ended")
-        except (ActivityError, ChildWorkflowError) as error:
-            if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
+        except (ActivityError, ChildWorkflowError, TimeoutError) as error:
+            if isinstance(error, FailureError) and not is_cancelled_exception(error):
+                return self._without(f"no advice: {error.cause or error}")
+            if workflow.cancellation_reason() is not None:
                 raise  # the audit's own cancellation
-            return self._without(f"no advice: {error.cause or error}")
+            return self._without(f"no advice: it was stopped, or took longer than {limit}")
 
     async def _advice(self, crawled: Crawled) -> Advice | None:
         question = await self._due(crawled)
@@ -122,10 +128,10 @@ class Advisor:
         }
 
 
-def _time_is_left() -> bool:
-    """Say whether advice and report fit into what is left of the audit's time: the report goes before the advice."""
+def _time_left() -> timedelta:
+    """Return how long the report can wait: it goes before the advice when the audit has to end."""
     info = workflow.info()
     if info.execution_timeout is None:
-        return True
-    end = info.workflow_start_time + info.execution_timeout
-    return workflow.now() + policies.ALL_ADVICE_LIMIT + policies.REPORT_LIMIT < end
+        return policies.ADVICE_TOTAL
+    end = info.workflow_start_time + info.execution_timeout - policies.REPORT_LIMIT
+    return min(policies.ADVICE_TOTAL, end - workflow.now())

@@ -17,7 +17,8 @@ from gapless.contract.advice import AdviceActivities, Answered, Found, Question
 from gapless.contract.interaction import Artifact, Digest, Model, Outcome, State
 from gapless.contract.link_audit import Advice, Crawled, LinkAuditRequest
 from gapless.encryption import KeyMissing
-from gapless.links.advice import checked, question, read_answer
+from gapless.links.advice import checked, read_answer
+from gapless.links.question import question
 from gapless.links.report.document import report_of
 from gapless.links.report.review import health
 from gapless.links.report.settings import ReportSettings

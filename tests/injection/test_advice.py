@@ -8,7 +8,8 @@ import pytest
 from conftest import MODEL
 from gapless import Gapless, LinkAuditRequest, State
 from gapless.links import Scope, crawl
-from gapless.links.advice import checked, question, read_answer
+from gapless.links.advice import checked, read_answer
+from gapless.links.question import question
 from gapless.testing.emulator import answers
 from injection.places import LINKS, PLACES, routes
 from injection.test_orders import forbidden

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gapless.links import Crawl
-from gapless.links.advice import checked, question, read_answer
+from gapless.links.advice import checked, read_answer
+from gapless.links.question import question
 from gapless.links.report.document import report_of
 from gapless.links.report.markdown import report_markdown
 from gapless.links.report.page import html
@@ -55,6 +56,23 @@ async def test_the_question_has_what_is_broken_and_likely_addresses(audit: Audit
     assert rows["/reference#pool-size"]["candidates"] == ["/reference#pool_size"]
     assert rows["/gone.png"]["text"] == "to it"
     assert asks.asked == 3
+
+
+async def test_an_anchor_that_moved_to_another_page(audit: Audit) -> None:
+    """Where it stands now comes first, unless many pages have one of that name."""
+    many = {f"/{n}": page(extra='<p id="top-level"></p>') for n in range(5)}
+    found = await audit(
+        {
+            "/": page("/a#pooling", "/a#top-level", "/a", "/b", *many),
+            "/a": page(extra='<p id="polling"></p>'),
+            "/b": page(extra='<p id="pooling"></p>'),
+            **many,
+        }
+    )
+    asks = question(found)
+    assert asks is not None
+    rows = {row["target"]: row["candidates"] for row in asked_of(asks.text)["broken"]}
+    assert rows == {"/a#pooling": ["/b#pooling", "/a#polling"], "/a#top-level": []}
 
 
 async def test_nothing_broken_is_no_question(audit: Audit) -> None:

@@ -98,6 +98,8 @@ async def recheck(scope: Scope, targets: Iterable[str], *, robots: bool = False)
         numbers = Numbers()
         audit = _Audit(scope, pool, numbers, Journal(numbers), None, None, datetime.now(UTC).date())
         rules = await audit.robots() if robots and scope.robots else None
+        if rules is not None and rules.crawl_delay:
+            pool.slow_down(scope.host, rules.crawl_delay)
         await audit.follow(
             wanted,
             lambda url: (rules is None or rules.allows(url)) if scope.on_site(url) else scope.external,

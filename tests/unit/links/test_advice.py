@@ -1,6 +1,7 @@
 """Advice on broken links: what is asked, what is read out of an answer, and what of it is shown."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -180,6 +181,15 @@ async def test_robots_txt_holds_for_suggestions(audit: Audit) -> None:
     found = await audit(routes, robots=False)
     advice = await advised(found, answer(("/gone.png", "/private/a")))
     assert advice.works == 1
+
+
+async def test_a_crawl_delay_holds_for_suggestions(audit: Audit) -> None:
+    """A site that asks for a pause between requests gets it."""
+    found = await audit(ROUTES | {"/robots.txt": Reply("User-agent: *\nCrawl-delay: 0.5\n", type="text/plain")})
+    begin = time.monotonic()
+    advice = await advised(found, answer(("/gone.png", "/x"), ("/old/install-linux.html", "/y")))
+    assert advice.broken == 2
+    assert time.monotonic() - begin > 0.9  # three requests: for both, and for what no site has
 
 
 async def test_other_hosts(audit: Audit) -> None:

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
 from gapless.artifacts import ArtifactStore
+from gapless.contract.advice import Answered
 from gapless.contract.host_lane import (
     WAITS_ALREADY,
     Asker,
@@ -26,8 +27,9 @@ from gapless.contract.host_lane import (
     Work,
     lane_id,
 )
-from gapless.contract.link_audit import AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest
+from gapless.contract.link_audit import Advice, AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest
 from gapless.text import cell, clip
+from gapless_activities.advice import Advisors
 from gapless_activities.beats import INTERVAL
 from gapless_activities.caller import Waiting
 from gapless_activities.chain import Chain
@@ -46,9 +48,10 @@ STOOD_STILL = timedelta(seconds=5)
 class LaneActivities(HostLaneActivities):
     """The activities over a Temporal client, `gapless.links` and the artifact store."""
 
-    def __init__(self, store: ArtifactStore, audits: AuditActivities) -> None:
+    def __init__(self, store: ArtifactStore, audits: AuditActivities, advisors: Advisors) -> None:
         self._store = store
         self._audits = audits
+        self._advisors = advisors
 
     # An audit's end
 
@@ -66,6 +69,13 @@ class LaneActivities(HostLaneActivities):
         """Ask for a verdict, and leave it to the lane to complete this activity."""
         stored = await self._store.put("judgement.json", judgement.model_dump_json().encode())
         await _ask(Piece(caller=_caller(), work=Work.JUDGE, request=judgement.request, judgement=stored.digest))
+
+    @activity.defn(name="advise_in_lane")
+    async def advise_in_lane(self, answered: Answered) -> Advice:
+        """Keep the answer, ask for a look at it, and leave it to the lane to complete this activity."""
+        kept = await self._advisors.keep(answered)
+        stored = await self._store.put("answered.json", kept.model_dump_json().encode())
+        await _ask(Piece(caller=_caller(), work=Work.ADVICE, request=answered.request, judgement=stored.digest))
 
     @activity.defn(name="leave_lane")
     async def leave_lane(self, request: LinkAuditRequest) -> None:
@@ -92,7 +102,7 @@ class LaneActivities(HostLaneActivities):
         details = activity.info().heartbeat_details
         progress = CrawlProgress.model_validate(details[0]) if details else piece.progress
         turn = _Turn(Chain(self._store, progress), Waiting(activity.client(), piece.caller))
-        work: Coroutine[Any, Any, Crawled | Rest | AgentReport | None]
+        work: Coroutine[Any, Any, Crawled | Rest | AgentReport | Advice | None]
         if piece.work is Work.CRAWL:
             work = self._audits.crawled(piece.request, turn.chain, turn.stop, rests=True)
         else:
@@ -104,8 +114,10 @@ class LaneActivities(HostLaneActivities):
             await turn.caller.complete(result)
         return Slice(over=turn.unwanted or result is not None, progress=turn.chain.progress)
 
-    async def _judged(self, piece: Piece) -> AgentReport:
+    async def _judged(self, piece: Piece) -> AgentReport | Advice:
         data = await self._store.get(piece.judgement or "")
+        if piece.work is Work.ADVICE:
+            return await self._advisors.checked(Answered.model_validate_json(data))
         return await self._audits.judged(Judgement.model_validate_json(data))
 
     @activity.defn(name="refuse")

@@ -17,6 +17,7 @@ from gapless.config import Settings
 from gapless.contract.interaction import Artifact, Result
 from gapless.contract.link_audit import (
     Admission,
+    Advice,
     AgentReport,
     AuditOutcome,
     Crawled,
@@ -31,6 +32,8 @@ from gapless.contract.link_audit import (
 )
 from gapless.errors import ConfigurationError
 from gapless.links.report.settings import ReportSettings
+from gapless.links.report.suggestions import Advice as Advised
+from gapless.links.report.suggestions import advice_markdown, read_advice
 from gapless.providers.base import open_provider
 from gapless.text import cell
 from gapless_activities.beats import beating
@@ -126,7 +129,7 @@ class AuditActivities(LinkAuditActivities):
 
     async def _reported(self, request: ReportRequest) -> AuditOutcome:
         crawl, agent, url = await self._crawl(request.crawled), request.agent, request.request.url
-        markdown, document = await self._written(crawl, agent, url)
+        markdown, document = await self._written(crawl, agent, request.advice, url)
         body = json.loads(await self._store.get(document.digest))
         told = await tell(self._store, crawl, body, self._rules(), activity.info().scheduled_time.date())
         return AuditOutcome(
@@ -137,6 +140,7 @@ class AuditActivities(LinkAuditActivities):
             report_html=await self._store.put("report.html", told.page),
             changes=told.changes,
             agent=agent,
+            advice=request.advice,
             broken_elsewhere=len(broken_elsewhere(crawl)),
         )
 
@@ -146,11 +150,13 @@ class AuditActivities(LinkAuditActivities):
         except ValueError as error:
             raise ApplicationError(f"gapless.toml: {error}", type="BadSettings") from None
 
-    async def _written(self, crawl: links.Crawl, agent: AgentReport | None, url: str) -> tuple[Artifact, Artifact]:
+    async def _written(
+        self, crawl: links.Crawl, agent: AgentReport | None, advice: Advice | None, url: str
+    ) -> tuple[Artifact, Artifact]:
         """Write both reports, and return where they are."""
-        verdict = await self._verdict(agent)
-        markdown = await asyncio.to_thread(_report_markdown, crawl, agent, verdict, url)
-        document = await asyncio.to_thread(_report_json, crawl, agent, verdict)
+        verdict, advised = await self._verdict(agent), await self._advised(advice)
+        markdown = await asyncio.to_thread(_report_markdown, crawl, agent, verdict, advised, url)
+        document = await asyncio.to_thread(_report_json, crawl, agent, verdict, advised)
         return await self._store.put("report.md", markdown), await self._store.put("report.json", document)
 
     @activity.defn(name="recheck")
@@ -168,7 +174,9 @@ class AuditActivities(LinkAuditActivities):
             return Revision(recovered=len(recovered), still_broken=len(broken), details=request.recovered)
         revise(crawl, found)
         recovered |= found
-        markdown, document = await self._written(crawl, request.outcome.agent, request.outcome.url)
+        markdown, document = await self._written(
+            crawl, request.outcome.agent, request.outcome.advice, request.outcome.url
+        )
         return Revision(
             recovered=len(recovered),
             still_broken=len(broken) - len(found),
@@ -196,6 +204,14 @@ class AuditActivities(LinkAuditActivities):
         listed = {name: value for name, value in groups.items() if isinstance(value, list)}
         return links.Verdict(**{name: [links.Judged(**row) for row in rows] for name, rows in listed.items()})
 
+    async def _advised(self, advice: Advice | None) -> Advised | None:
+        """Return the advice's part of the report, without what differs from run to run."""
+        if advice is None:
+            return None
+        if advice.details is None:
+            return Advised(advisor=advice.advisor, state=advice.state.value, note=advice.note)
+        return read_advice(json.loads(await self._store.get(advice.details.digest)))
+
     async def _claimed(self, result: Result) -> tuple[str, dict[str, bytes]]:
         """Return the agent's whole text and the files that may hold its claims."""
         files = [file for file in result.files if file.name.endswith(".json") and file.size <= _MAX_CLAIM_FILE]
@@ -218,12 +234,20 @@ def _claim(claim: links.Claim) -> dict[str, Any]:
     return {"page": claim.page, "href": claim.href, "target": claim.target, "reason": claim.reason}
 
 
-def _report_markdown(crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> bytes:
-    return (links.report_markdown(crawl) + _agent_markdown(agent, verdict, site)).encode()
+def _report_markdown(
+    crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None, advised: Advised | None, site: str
+) -> bytes:
+    report = links.report_markdown(crawl, instead=advised.by_target if advised else {})
+    return (
+        report + _agent_markdown(agent, verdict, site) + advice_markdown(advised, crawl.scope.shown(crawl.scope.site))
+    ).encode()
 
 
-def _report_json(crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None) -> bytes:
-    return _json(links.report_json(crawl) | ({"agent": _agent_json(agent, verdict)} if agent else {}))
+def _report_json(
+    crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None, advised: Advised | None
+) -> bytes:
+    agents = {"agent": _agent_json(agent, verdict)} if agent else {}
+    return _json(links.report_json(crawl) | agents | ({"advice": advised.to_dict()} if advised else {}))
 
 
 def _agent_markdown(agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> str:

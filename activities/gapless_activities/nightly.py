@@ -18,6 +18,7 @@ from gapless.links.report.history import History, read_history
 from gapless.links.report.page import html
 from gapless.links.report.review import Review, review
 from gapless.links.report.settings import ReportSettings
+from gapless.links.report.suggestions import read_advice
 
 log = structlog.get_logger()
 
@@ -47,12 +48,13 @@ async def tell(
         StoreUnavailable: the next attempt goes on.
     """
     name = _name(crawl.scope)
-    past = await _past(store, name)
+    known = await past(store, crawl.scope)
     report, agent = read_report(document), document.get("agent")
     judged = await asyncio.to_thread(
-        review, report, settings, today=today, history=past, flaky=flaky(crawl), agent=agent
+        review, report, settings, today=today, history=known, flaky=flaky(crawl), agent=agent
     )
-    page = await asyncio.to_thread(html, report, judged.history, agent, judged=judged)
+    advised = read_advice(document.get("advice"))
+    page = await asyncio.to_thread(html, report, judged.history, agent, judged=judged, advised=advised)
     kept = await store.put("history.json", json.dumps(judged.history.to_dict()).encode())
     await store.put_named(name, kept.digest.encode())
     return Told(page.encode(), _changes(judged, report))
@@ -67,10 +69,14 @@ def _changes(judged: Review, report: Any) -> Changes | None:
     return Changes(new=counts.new, fixed=counts.fixed, still_broken=counts.still)
 
 
-async def _past(store: ArtifactStore, name: str) -> History:
-    """Return the history; an empty one when there is none that can be read."""
+async def past(store: ArtifactStore, scope: links.Scope) -> History:
+    """Return a site's history; an empty one when there is none that can be read.
+
+    Raises:
+        StoreUnavailable: the next attempt goes on.
+    """
     try:
-        digest = await store.get_named(name)
+        digest = await store.get_named(_name(scope))
         return read_history(json.loads(await store.get(digest.decode()))) if digest else History()
     except (ArtifactLost, KeyMissing, ValueError) as error:
         log.warning("report.history_lost", error=str(error))

@@ -6,14 +6,16 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gapless import links
 from gapless.client import Gapless, audit_id
-from gapless.contract.link_audit import AgentReport, AuditOutcome, LinkAuditRequest
+from gapless.config import TOML
+from gapless.contract.link_audit import Advice, AgentReport, AuditOutcome, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
+from gapless.crawl_options import read_crawl_options
 from gapless.errors import ConfigurationError
 from gapless.links.report.document import flaky
 from gapless.links.report.history import History
@@ -45,20 +47,29 @@ async def audit(
     target: Annotated[str, typer.Argument(metavar="URL|PATH", help="A site, or a folder that holds a built one.")],
     public: Annotated[str | None, typer.Option("--as", metavar="URL", help="Links there mean the site.")] = None,
     agent: Annotated[str | None, typer.Option(help="Ask this managed agent, too, and check what it claims.")] = None,
-    provider: Annotated[str, typer.Option(help="Whose agent.")] = "gemini",
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on the agent's tokens.")] = None,
-    max_cost: Annotated[
-        Decimal | None, typer.Option(parser=dollars, metavar="USD", help="Limit on the agent's cost.")
+    advice: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Ask this model where broken links should lead; or agents/NAME.")
     ] = None,
-    external: Annotated[bool, typer.Option(help="Check links to other hosts.")] = True,
-    robots: Annotated[bool, typer.Option(help="Obey robots.txt.")] = True,
-    prefix: Annotated[str, typer.Option(help="Crawl pages under this path; others are checked.")] = "/",
+    provider: Annotated[str, typer.Option(help="Whose agent and model.")] = "gemini",
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on the tokens of each of them.")] = None,
+    max_cost: Annotated[
+        Decimal | None, typer.Option(parser=dollars, metavar="USD", help="Limit on the cost of each of them.")
+    ] = None,
+    external: Annotated[
+        bool | None, typer.Option("--external/--no-external", help="Check links to other hosts.")
+    ] = None,
+    robots: Annotated[bool | None, typer.Option("--robots/--no-robots", help="Obey robots.txt.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Crawl pages under this path; others are checked.")] = None,
     include: Annotated[list[str] | None, typer.Option(metavar="REGEX", help="Check only such targets.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="REGEX", help="Leave such targets alone.")] = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="Visit it although private.")] = None,
-    contacts: Annotated[bool, typer.Option(help="Check the syntax of mailto and tel links.")] = False,
-    max_pages: Annotated[int, typer.Option(min=1, help="Stop after this many pages.")] = 10_000,
-    connections: Annotated[int, typer.Option(min=1, max=64, help="To the site, at the same time.")] = 8,
+    contacts: Annotated[
+        bool | None, typer.Option("--contacts/--no-contacts", help="Check the syntax of mailto and tel links.")
+    ] = None,
+    max_pages: Annotated[int | None, typer.Option(min=1, help="Stop after this many pages; 10,000 by default.")] = None,
+    connections: Annotated[
+        int | None, typer.Option(min=1, max=64, help="To the site, at the same time; 8 by default.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the report, and its history.")] = Path("gapless-report"),
     formats: Annotated[list[Form] | None, typer.Option("--format", help="md, json and html by default.")] = None,
     annotations: Annotated[bool, typer.Option(help="Annotations for GitHub on stdout.")] = False,
@@ -72,31 +83,36 @@ async def audit(
 
     Exit codes: 0 clean, 1 broken links that count, 2 usage, 3 incomplete.
     """
+    settings = flags.settings()
+    rules = link_report.rules(settings.links, fail_on=fail_on and fail_on.value, nights=nights, baseline=baseline)
+    declared = read_crawl_options(settings.links)
+    said = _given(
+        public=public,
+        external=external,
+        robots=robots,
+        prefix=prefix,
+        include=include,
+        exclude=exclude,
+        allow=allow,
+        contacts=contacts,
+        max_pages=max_pages,
+        connections=connections,
+    )
     async with site(target) as url:
         request = LinkAuditRequest(
             url=url,
-            public=public,
-            external=external,
-            robots=robots,
-            prefix=prefix,
-            include=include or [],
-            exclude=exclude or [],
-            allow=allow or [],
-            contacts=contacts,
-            max_pages=max_pages,
-            connections=connections,
             provider=provider,
             agent=agent,
+            advisor=advice,
             max_total_tokens=max_tokens,
             max_cost_usd=max_cost,
+            **declared | said,
         )
-        settings = flags.settings()
-        rules = link_report.rules(settings.links, fail_on=fail_on and fail_on.value, nights=nights, baseline=baseline)
         here = alone() or url != target  # only this machine sees a folder's site
         check_known(provider)
         if here:
             await check_store(settings)
-            if agent is not None:
+            if agent is not None or advice is not None:
                 await check_provider(provider, settings)
         _prepare(output)
         link_report.past(output)
@@ -105,9 +121,16 @@ async def audit(
         run = await gapless.start(request, id=id, rerun=True, queue=queue)
         await introduce(run)
         field("Scope", _scope(request))
+        if taken := sorted(declared.keys() - said.keys()):
+            field("", f"{', '.join(taken)} as in {TOML}")
         outcome = await see_through(gapless, run, "The same command")
     report = await show(gapless, outcome, output, rules, formats or FORMS, as_json=as_json, annotated=annotations)
     return report.review.exit_code
+
+
+def _given(**flags: Any) -> dict[str, Any]:
+    """Return the flags that stand on the command line: they go before gapless.toml."""
+    return {name: value for name, value in flags.items() if value is not None and value != []}
 
 
 def _prepare(folder: Path) -> None:
@@ -124,7 +147,8 @@ def _scope(request: LinkAuditRequest) -> str:
     robots = "robots.txt obeyed" if request.robots else "robots.txt ignored"
     others = "links to other hosts checked" if request.external else "links to other hosts left alone"
     agent = f"agent {request.agent}" if request.agent else "no agent"
-    return f"same origin, {robots}, {plural(request.connections, 'connection')}, {others}; {agent}"
+    advice = f"; advice by {request.advisor}" if request.advisor else ""
+    return f"same origin, {robots}, {plural(request.connections, 'connection')}, {others}; {agent}{advice}"
 
 
 async def show(
@@ -174,7 +198,19 @@ def summary(outcome: AuditOutcome) -> list[tuple[str, str]]:
         rows.append(("Agent", _agent(outcome.agent)))
         if outcome.agent.usage is not None:
             rows.append(("Used", cost(outcome.agent.usage, outcome.agent.cost)))
+    if outcome.advice is not None:
+        rows.append(("Advice", _advice(outcome.advice)))
+        if outcome.advice.usage is not None:
+            rows.append(("Used", cost(outcome.advice.usage, outcome.advice.cost)))
     return rows
+
+
+def _advice(advice: Advice) -> str:
+    """Return in one line what the advisor's suggestions were worth, and whether it was asked for them now."""
+    if advice.note:
+        return f"{advice.advisor}: {advice.note}"
+    kept = "; what is broken has not changed, so nobody was asked" if advice.kept else ""
+    return f"{advice.advisor}: {advice.works} of {advice.suggested} suggestions work{kept}"
 
 
 def _agent(agent: AgentReport) -> str:

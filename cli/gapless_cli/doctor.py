@@ -90,7 +90,7 @@ async def _provider(settings: Settings) -> Check:
 
 def _jobs(settings: Settings) -> Check:
     try:
-        jobs = schedules.read_jobs(settings.jobs)
+        jobs = schedules.read_jobs(settings.jobs, settings.links)
     except ConfigurationError as error:
         return Check("jobs", False, str(error))
     return Check("jobs", bool(jobs) or None, ", ".join(jobs) or "no [jobs.NAME] table in gapless.toml here")

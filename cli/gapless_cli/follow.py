@@ -88,6 +88,8 @@ _DOING = {
     "crawl_in_lane": "starting",
     "judge_in_lane": "fetching again what the agent calls broken",
     "judge": "fetching again what the agent calls broken",
+    "advice_due": "looking whether what is broken has changed",
+    "advise_in_lane": "looking where suggestions lead",
     "report": "writing the report",
     "submit": "sending the task",
     "poll": "waiting for the provider",

@@ -18,6 +18,7 @@ from gapless.links.report.page import html
 from gapless.links.report.review import Review, read_baseline, review
 from gapless.links.report.sarif import sarif
 from gapless.links.report.settings import ReportSettings
+from gapless.links.report.suggestions import advice_markdown, read_advice
 from gapless.links.verdict import agent_markdown
 
 HISTORY = "history.json"
@@ -62,6 +63,7 @@ class LinkReport:
         self.document: dict[str, Any] = json.loads(body)
         self.report: Report = read_report(self.document)
         self.agent: Mapping[str, Any] | None = self.document.get("agent")
+        self._advice = read_advice(self.document.get("advice"))
         self._body = body
         self.review: Review = review(
             self.report,
@@ -74,9 +76,13 @@ class LinkReport:
         )
 
     def markdown(self, limit: int | None = None) -> str:
-        """Return the report as Markdown; with a limit, without the agent's part and with long lists cut."""
-        text = markdown(self.report, self.review, limit=limit)
-        return text + agent_markdown(self.agent, self.report.site) if limit is None else text
+        """Return the report as Markdown; with a limit, without the parts of agents and with long lists cut."""
+        instead = self._advice.by_target if self._advice else {}
+        text = markdown(self.report, self.review, limit=limit, instead=instead)
+        if limit is not None:
+            return text
+        site = self.report.site
+        return text + agent_markdown(self.agent, site) + advice_markdown(self._advice, site)
 
     def annotations(self) -> str:
         """Return the lines that a code host's runner shows at the files they name."""
@@ -104,7 +110,8 @@ class LinkReport:
         if form is Form.MD:
             return self.markdown().encode()
         if form is Form.HTML:
-            return html(self.report, self.review.history, self.agent, judged=self.review).encode()
+            page = html(self.report, self.review.history, self.agent, judged=self.review, advised=self._advice)
+            return page.encode()
         return (junit if form is Form.JUNIT else sarif)(self.report, self.review).encode()
 
 

@@ -1,5 +1,6 @@
 """`gapless schedules`: the nightly link audits of `gapless.toml`."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -23,6 +24,23 @@ async def apply() -> int:
     settings = flags.settings()
     jobs = declared(settings)
     await apply_all(await connect(settings), jobs, say)
+    return OK
+
+
+@app.command()
+def plan(as_json: AsJson = False) -> int:
+    """Show what each job in gapless.toml comes to, and where each value is from; asks nobody."""
+    settings = flags.settings()
+    jobs = declared(settings)
+    if as_json:
+        result_json({name: job.model_dump(mode="json") for name, job in jobs.items()})
+        return OK
+    rows = []
+    for name, job in jobs.items():
+        for field, value in job.model_dump(mode="json").items():
+            said = "job" if field in settings.jobs[name] else "links" if field in settings.links else "default"
+            rows.append((name, field, json.dumps(value), said))
+    table(("JOB", "SETTING", "VALUE", "FROM"), rows)
     return OK
 
 

@@ -352,6 +352,7 @@ def _plan(request: InteractionRequest | LinkAuditRequest) -> _Plan:
         summary = " ".join(f"{request.target}: {prompt}".split())
         return _Plan(Interaction.run, Outcome, f"interaction-{uuid4()}", TaskQueue.INTERACTIONS, summary, details)
     agent = f"agent {request.agent}" if request.agent else "no agent"
+    agent += f", advice by {request.advisor}" if request.advisor else ""
     scope = f"up to {request.max_pages} pages; links to other hosts {'checked' if request.external else 'left alone'}"
     return _Plan(
         LinkAudit.run,

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     temporal_cli: Path | None = Field(default=None, description="a `temporal` binary for the dev server")
     log_level: str = "info"
     jobs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="read by gapless.schedules")
-    links: dict[str, Any] = Field(default_factory=dict, description="read by gapless.links.report.settings")
+    links: dict[str, Any] = Field(default_factory=dict, description="read by links.report.settings and crawl_options")
 
     @field_validator("gemini_api_key")
     @classmethod

@@ -5,7 +5,8 @@
     cron = "0 2 * * *"
     time_zone = "Europe/Berlin"
 
-`apply` creates or updates, never duplicates; a schedule that is paused stays paused.
+What the table `links` says of the crawl holds for jobs that say nothing else. `apply` creates or updates, never
+duplicates; a schedule that is paused stays paused.
 """
 
 import re
@@ -38,6 +39,7 @@ from gapless.config import TOML
 from gapless.contract import attributes
 from gapless.contract.link_audit import LinkAudit, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
+from gapless.crawl_options import read_crawl_options
 from gapless.errors import ConfigurationError, GaplessError
 from gapless.providers.base import check_known
 from gapless.text import clip
@@ -131,14 +133,21 @@ class Scheduled:
     last_run: str | None
 
 
-def read_jobs(jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, Job]:
+def read_jobs(jobs: Mapping[str, Mapping[str, Any]], links: Mapping[str, Any] | None = None) -> dict[str, Job]:
     """Check the `[jobs.*]` tables of `gapless.toml`.
+
+    Args:
+        jobs: the tables by name.
+        links: the table `links`, whose options of the crawl hold where a job does not say otherwise.
 
     Raises:
         ConfigurationError: names the job and the field that does not fit.
     """
+    options = read_crawl_options(links or {})
     try:
-        return TypeAdapter(dict[JobName, Job]).validate_python(jobs)
+        return TypeAdapter(dict[JobName, Job]).validate_python(
+            {name: options | dict(job) for name, job in jobs.items()}
+        )
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"] if part != "[key]")

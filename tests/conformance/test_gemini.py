@@ -115,6 +115,19 @@ async def test_a_task_is_sent_in_one_request(scripted: tuple[Scripted, GeminiPro
     assert (observation.interaction_id, observation.state) == ("v1_1", State.RUNNING)
 
 
+async def test_a_schema_is_asked_for_as_json(scripted: tuple[Scripted, GeminiProvider]) -> None:
+    """A model's answer can be bound to a schema; agents take none, which is said before anything is sent."""
+    server, provider = scripted
+    server.answer = web.json_response({"id": "v1_1", "status": "in_progress"})
+    schema: Any = {"type": "object", "properties": {"a": {"type": "string"}}}
+    await provider.submit(InteractionRequest(model=MODEL, input="x", response_schema=schema))
+    [(_, _, body)] = server.asked
+    wanted = {"type": "text", "mime_type": "application/json", "schema": schema}
+    assert json.loads(body)["response_format"] == wanted
+    with pytest.raises(ValueError, match="response_schema goes with a model"):
+        InteractionRequest(agent=AGENT, input="x", response_schema=schema)
+
+
 @pytest.mark.parametrize(("raw", "state"), [*STATES.items(), ("paused_for_review", State.UNKNOWN)])
 async def test_every_status_is_mapped(scripted: tuple[Scripted, GeminiProvider], raw: str, state: State) -> None:
     """The nine statuses have a state each; one that nobody knows is polled on."""

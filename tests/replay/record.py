@@ -200,6 +200,18 @@ async def audit_with_revision(gapless: Gapless, emulator: Emulator, site: Site, 
     await (await gapless.start(asked, id=name, queue=QUEUE)).result()
 
 
+async def audit_with_advice(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The auditor alone, and a model that says where broken links should lead."""
+    asked = LinkAuditRequest(url=site.url, external=False, advisor="gemini-3.8-flash")
+    await (await gapless.start(asked, id=name, queue=QUEUE)).result()
+
+
+async def audit_with_kept_advice(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The same once more: what is broken has not changed."""
+    for id_ in (f"{name}-first", name):
+        await audit_with_advice(gapless, emulator, site, id_)
+
+
 Scenario = Callable[[Gapless, Emulator, Site, str], Awaitable[str | None]]
 """What runs, and the id of the run whose history is recorded, where that is not the scenario's name."""
 SCENARIOS: dict[str, Scenario] = {
@@ -227,6 +239,8 @@ SCENARIOS: dict[str, Scenario] = {
     "audit-3-with-agent": audit_with_agent,
     "audit-3-cancelled": audit_cancelled,
     "audit-3-with-revision": audit_with_revision,
+    "audit-3-with-advice": audit_with_advice,
+    "audit-3-with-kept-advice": audit_with_kept_advice,
     "lane-turns": lane_turns,
     "lane-rest": lane_rest,
     "lane-left": lane_left,

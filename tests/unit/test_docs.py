@@ -16,6 +16,7 @@ from conftest import environment
 from gapless import Gapless, Outcome, State
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
+from gapless.crawl_options import read_crawl_options
 from gapless.links.report.settings import ReportSettings
 from gapless.schedules import read_jobs
 from gapless.spend import RateCard
@@ -186,6 +187,7 @@ def test_examples_load(page: Path, tmp_path: Path) -> None:
         found = tomllib.loads(example.text)
         if "links" in found:
             assert ReportSettings.read(found["links"]) != ReportSettings()
+            assert read_crawl_options(found["links"])
         else:
             assert RateCard.read(card).rates if "rates" in found else read_jobs(found["jobs"])
 

@@ -1,12 +1,14 @@
 """Jobs as they are declared."""
 
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from gapless.contract.link_audit import LinkAuditRequest
+from gapless.contract.link_audit import CrawlOptions, LinkAuditRequest
 from gapless.errors import ConfigurationError
+from gapless.links.report.settings import CRAWL_OPTIONS, ReportSettings
 from gapless.schedules import read_jobs
 
 JOB: dict[str, Any] = {"url": "https://docs.example.com/", "cron": "0 2 * * *"}
@@ -76,3 +78,41 @@ def test_what_does_not_fit_is_named(name: str, change: dict[str, Any], words: st
     """An error names the job and its field."""
     with pytest.raises(ConfigurationError, match=words):
         read_jobs({name: JOB | change})
+
+
+LINKS: dict[str, Any] = {"nights": 2, "exclude": ["/old/"], "max_pages": 50, "external": False, "prefix": "/docs/"}
+
+
+def test_the_crawls_options_of_the_file_hold_for_its_jobs() -> None:
+    """What stands in the table of links is the jobs' default; what a job says goes before it, and only the crawl's."""
+    jobs = read_jobs({"a": JOB, "b": JOB | {"max_pages": 7, "exclude": [], "external": True}}, LINKS)
+    url = JOB["url"]
+    assert jobs["a"].request() == LinkAuditRequest(
+        url=url, exclude=["/old/"], max_pages=50, external=False, prefix="/docs/"
+    )
+    assert jobs["b"].request() == LinkAuditRequest(url=url, max_pages=7, prefix="/docs/")
+
+
+def test_the_two_readers_of_the_table_know_the_same_names() -> None:
+    """The auditor, which stands alone, passes over exactly what the request's type calls an option of the crawl."""
+    assert set(CRAWL_OPTIONS) == set(CrawlOptions.model_fields)
+    assert not set(CRAWL_OPTIONS) & {field.name for field in fields(ReportSettings)}
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"max_page": 3}, r"links.max_page is not a setting; did you mean max_pages\? \(known: .*, robots, "),
+        ({"url": "https://a.example"}, "links.url is not a setting"),
+        ({"agent": "a"}, "links.agent is not a setting"),
+        ({"advisor": "a"}, "links.advisor is not a setting"),
+        ({"max_pages": 0}, r"links\.max_pages: Input should be greater"),
+        ({"include": "x"}, r"links\.include: Input should be a valid list"),
+        ({"exclude": ["("]}, r"links\.exclude\.0: not a regular expression"),
+        ({"nights": 0}, r"links\.nights must be a whole number"),
+    ],
+)
+def test_a_table_that_cannot_be_meant(table: dict[str, Any], words: str) -> None:
+    """It is refused before anything is applied, with the key and the names that are known."""
+    with pytest.raises(ConfigurationError, match=words):
+        read_jobs({"job": JOB}, table)

@@ -34,6 +34,7 @@ from gapless.contract.link_audit import agent_run_id
 from gapless.contract.queues import TaskQueue
 from gapless.payloads import data_converter
 from gapless.testing.emulator import Emulator
+from gapless_activities.advice import Advisors
 from gapless_activities.interactions import ProviderActivities
 from gapless_activities.lanes import LaneActivities
 from gapless_activities.links import AuditActivities
@@ -135,7 +136,7 @@ async def _serving_without(missing: str, gapless: Gapless, settings: Settings, q
     store = ArtifactStore(settings.artifacts_url)
     tasks, audits = ProviderActivities(settings, store), AuditActivities(settings, store)
     activities: list[Callable[..., Any]] = [tasks.submit, tasks.poll, tasks.fetch, tasks.cancel]
-    lanes = LaneActivities(store, audits)
+    lanes = LaneActivities(store, audits, Advisors(settings, store))
     activities += [audits.admit_agent, audits.report, lanes.crawl_in_lane, lanes.judge_in_lane, lanes.leave_lane]
     activities += [lanes.serve, lanes.refuse]
     workflows: dict[str, type] = {"LinkAudit": LinkAuditWorkflow, "Interaction": InteractionWorkflow}

@@ -20,7 +20,7 @@ def declared(settings: Settings) -> dict[str, schedules.Job]:
     Raises:
         ConfigurationError: there are none, or one does not fit.
     """
-    jobs = schedules.read_jobs(settings.jobs)
+    jobs = schedules.read_jobs(settings.jobs, settings.links)
     if not jobs:
         raise ConfigurationError(f"no jobs: {TOML} in this folder has no [jobs.NAME] table")
     return jobs

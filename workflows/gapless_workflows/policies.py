@@ -128,3 +128,14 @@ AGENT_HELD = timedelta(hours=1)
 """How long an agent's run is held for a person, while the audit waits."""
 AGENT_LIMIT = AGENT_DEADLINE + AGENT_HELD + FETCH_LIMIT + CANCEL_LIMIT + timedelta(minutes=10)
 """For the agent's run as a whole: longer than it takes by its own limits, for when nobody works on it at all."""
+
+ADVICE_TOTAL = timedelta(hours=1)
+"""For all that is done about advice: the report waits for it."""
+ADVICE_LEAST = timedelta(minutes=10)
+"""An audit that has to end so soon goes without advice."""
+ADVICE_DUE_LIMIT = timedelta(minutes=10)
+ADVICE_DEADLINE = timedelta(minutes=30)
+"""How long an advisor may take."""
+ADVICE_HELD = timedelta(minutes=10)
+ADVICE_LIMIT = ADVICE_DEADLINE + ADVICE_HELD + FETCH_LIMIT + CANCEL_LIMIT + timedelta(minutes=10)
+"""For the advisor's run as a whole, as for an agent's."""

@@ -8,8 +8,9 @@ from enum import StrEnum
 from pydantic import Field
 from temporalio import activity, workflow
 
+from gapless.contract.advice import Answered
 from gapless.contract.interaction import Digest, Model
-from gapless.contract.link_audit import AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest
+from gapless.contract.link_audit import Advice, AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
 
 MAX_WAITING = 1000
@@ -39,13 +40,14 @@ class Work(StrEnum):
 
     CRAWL = "crawl"
     JUDGE = "judge"
+    ADVICE = "advice"
 
 
 class Piece(Model):
     """A piece of work on one host.
 
-    `judgement` names the stored `Judgement`, for a piece of that kind; `progress` is how far a crawl has come, and
-    `idle` in how many turns running it has not come any further.
+    `judgement` names the stored `Judgement` or `Answered`, for pieces of those kinds; `progress` is how far a crawl
+    has come, and `idle` in how many turns running it has not come any further.
     """
 
     caller: Caller
@@ -90,7 +92,7 @@ def lane_id(host: str, queue: str) -> str:
 
 
 class HostLaneActivities(ABC):
-    """Both ends of a lane: the first three are an audit's, the others the lane's own."""
+    """Both ends of a lane: the first four are an audit's, the others the lane's own."""
 
     @activity.defn(name="crawl_in_lane")
     @abstractmethod
@@ -101,6 +103,11 @@ class HostLaneActivities(ABC):
     @abstractmethod
     async def judge_in_lane(self, judgement: Judgement) -> AgentReport:
         """Ask the site's lane to check an agent's claims; the lane completes this activity when it is done."""
+
+    @activity.defn(name="advise_in_lane")
+    @abstractmethod
+    async def advise_in_lane(self, answered: Answered) -> Advice:
+        """Ask the site's lane to check an advisor's suggestions; the lane completes this activity when it is done."""
 
     @activity.defn(name="leave_lane")
     @abstractmethod

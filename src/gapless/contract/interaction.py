@@ -95,6 +95,7 @@ class InteractionRequest(Request):
     """A task for a model or for a managed agent; exactly one of `model` and `agent` is named.
 
     `environment` is "remote" for a new sandbox, the id of an existing one, or the provider's own object.
+    `response_schema` is a JSON Schema of the answer, for models only: agents do not take one.
     Labels: keys start with a letter; keys and values hold up to 63 lower-case letters, digits, `_` and `-`.
     `sensitive` marks prompt and answer: such a request is only started where everything that is kept is encrypted.
     """
@@ -106,6 +107,7 @@ class InteractionRequest(Request):
     instructions: str | None = None
     environment: str | dict[str, JsonValue] | None = None
     agent_config: dict[str, JsonValue] | None = None
+    response_schema: dict[str, JsonValue] | None = None
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     previous_interaction_id: InteractionId | None = None
     limits: Limits = Limits()
@@ -118,6 +120,8 @@ class InteractionRequest(Request):
             raise ValueError("name either a model or an agent")
         if self.agent_config is not None and self.agent is None:
             raise ValueError("agent_config goes with an agent")
+        if self.response_schema is not None and self.model is None:
+            raise ValueError("response_schema goes with a model")
         if self.agent and self.previous_interaction_id and self.environment is None:
             raise ValueError("an agent that goes on from previous_interaction_id needs its environment, too")
         return self

@@ -1,5 +1,6 @@
 """A link audit: the deterministic auditor always, an agent beside it when one is named."""
 
+import re
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from decimal import Decimal
@@ -28,34 +29,53 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Pattern = Annotated[str, Field(max_length=1_000), AfterValidator(_pattern)]
 
 
-class LinkAuditRequest(Request):
-    """What is audited: the pages of `url`'s origin, and whether links to other hosts are checked, too.
+class CrawlOptions(Request):
+    """How a site is crawled, wherever it is: what may stand in a job, in the table `links` of gapless.toml, as a flag.
 
-    Other hosts on private addresses are left alone, but for those that `allow` names as host:port. Pages under `prefix`
-    are crawled, others of the site checked. Links are covered whose target one of `include`, when there are any, and
-    none of `exclude` is found in, which are regular expressions. Links to `public`, where the site is elsewhere, mean
-    the site.
-    An agent is asked only when `agent` names one; `max_total_tokens` and `max_cost_usd` bound what it may use.
-    `recheck_after` says how long after the report broken links to other hosts are looked at again, each time counted
-    from the one before: what has recovered by then is told in a revised report, see `Revision`.
+    Links to other hosts are checked with `external`. Hosts on private addresses are left alone, but for those that
+    `allow` names as host:port. Pages under `prefix` are crawled, others of the site checked. Links are covered whose
+    target one of `include`, when there are any, and none of `exclude` is found in, which are regular expressions. Links
+    to `public`, where the site is elsewhere, mean the site.
     """
 
-    url: HttpUrl
     external: bool = True
     robots: bool = True
     max_pages: int = Field(default=10_000, ge=1, le=1_000_000)
     connections: int = Field(default=8, ge=1, le=64)
     allow: list[Annotated[str, Field(max_length=262)]] = Field(default_factory=list, max_length=100)
     prefix: Annotated[str, Field(pattern="^/", max_length=2_000)] = "/"
-    include: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list, max_length=100)
-    exclude: list[Annotated[str, Field(max_length=1_000)]] = Field(default_factory=list, max_length=100)
+    include: list[Pattern] = Field(default_factory=list, max_length=100)
+    exclude: list[Pattern] = Field(default_factory=list, max_length=100)
     public: HttpUrl | None = None
     contacts: bool = False
+
+
+class LinkAuditRequest(CrawlOptions):
+    """What is audited: the pages of `url`'s origin.
+
+    An agent is asked only when `agent` names one. An `advisor` is a model, or an agent written `agents/NAME`, that is
+    asked where broken links should lead, when what is broken has changed. `max_total_tokens` and `max_cost_usd` bound
+    what each of them may use in one audit.
+    `recheck_after` says how long after the report broken links to other hosts are looked at again, each time counted
+    from the one before: what has recovered by then is told in a revised report, see `Revision`.
+    """
+
+    url: HttpUrl
     provider: ProviderName = "gemini"
     agent: str | None = Field(default=None, min_length=1, max_length=256)
+    advisor: str | None = Field(default=None, min_length=1, max_length=256)
     max_total_tokens: int | None = Field(default=None, ge=1)
     max_cost_usd: Decimal | None = Field(default=None, gt=0, max_digits=12)
     recheck_after: list[Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=7))]] = Field(
@@ -124,6 +144,26 @@ class AgentReport(Model):
     """Why there is no verdict, in one line."""
 
 
+class Advice(Model):
+    """What an advisor's answer was worth: how many of its suggestions work, and which, in `details`.
+
+    `kept` says that the answer is of an earlier audit, since when nothing has changed: then nothing was used.
+    """
+
+    advisor: str
+    state: State
+    kept: bool = False
+    suggested: int = 0
+    works: int = 0
+    details: Artifact | None = None
+    interaction_id: str | None = None
+    submissions: int = 0
+    usage: Usage | None = None
+    cost: Cost | None = None
+    note: str | None = None
+    """Why there is none, in one line."""
+
+
 class Changes(Model):
     """What differs from the audit before, in distinct targets; all are 0 where the audit is ill, which says why."""
 
@@ -137,7 +177,7 @@ class AuditOutcome(Crawled):
     """The end of an audit: the crawl's counters, the reports in the artifact store, and the agent's part.
 
     `report_markdown` and `report_json` depend on the site alone; `report_html` has the history, too. `changes` is None
-    where there was no audit before.
+    where there was no audit before, `advice` where nothing is broken or nobody was to be asked.
     """
 
     url: str
@@ -146,6 +186,7 @@ class AuditOutcome(Crawled):
     report_html: Artifact | None = None
     changes: Changes | None = None
     agent: AgentReport | None = None
+    advice: Advice | None = None
     broken_elsewhere: int = 0
     """Distinct broken targets on other hosts: those of `broken` that a `Revision` may see recover."""
 
@@ -170,6 +211,7 @@ class ReportRequest(Model):
     request: LinkAuditRequest
     crawled: Crawled
     agent: AgentReport | None
+    advice: Advice | None = None
 
 
 class RevisionRequest(Model):

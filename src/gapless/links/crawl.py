@@ -85,18 +85,25 @@ async def crawl(
         await journal.close()
 
 
-async def recheck(scope: Scope, targets: Iterable[str]) -> dict[str, Outcome | None]:
+async def recheck(scope: Scope, targets: Iterable[str], *, robots: bool = False) -> dict[str, Outcome | None]:
     """Fetch targets and what they redirect to freshly, and return what each comes to.
 
     Args:
         scope: of the audit; targets on other hosts are left out when it leaves them out.
         targets: absolute addresses with fragments.
+        robots: whether the site's robots.txt is asked first, if the scope says so: for what no crawl has been at.
     """
     wanted = sorted(set(targets))
     async with Pool(scope) as pool:
         numbers = Numbers()
         audit = _Audit(scope, pool, numbers, Journal(numbers), None, None, datetime.now(UTC).date())
-        await audit.follow(wanted, lambda url: scope.external or scope.on_site(url))
+        rules = await audit.robots() if robots and scope.robots else None
+        if rules is not None and rules.crawl_delay:
+            pool.slow_down(scope.host, rules.crawl_delay)
+        await audit.follow(
+            wanted,
+            lambda url: (rules is None or rules.allows(url)) if scope.on_site(url) else scope.external,
+        )
     return {target: check.judge(target, audit.crawl.records, {}) for target in wanted}
 
 
@@ -139,7 +146,7 @@ class _Audit:
 
     async def run(self) -> Crawl:
         """Crawl, look at other hosts, and confirm what failed, until nothing new turns up."""
-        robots = await self._robots() if self._scope.robots else None
+        robots = await self.robots() if self._scope.robots else None
         self._frontier = Frontier(self._scope, robots)
         if robots is not None and robots.crawl_delay:
             self._pool.slow_down(self._scope.host, robots.crawl_delay)
@@ -341,7 +348,7 @@ class _Audit:
 
     # What stands beside the pages
 
-    async def _robots(self) -> Robots:
+    async def robots(self) -> Robots:
         """Fetch the site's robots.txt, over redirects, and read its rules."""
         url = f"{self._scope.site}/robots.txt"
         for _ in range(ROBOTS_HOPS):

@@ -337,12 +337,17 @@ def _body(request: InteractionRequest) -> dict[str, Any]:
         "system_instruction": request.instructions,
         "environment": request.environment,
         "agent_config": request.agent_config,
+        "response_format": _json_format(request.response_schema),
         "labels": request.labels or None,
         "previous_interaction_id": request.previous_interaction_id,
         "background": True,
         "store": True,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _json_format(schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if schema is None else {"type": "text", "mime_type": "application/json", "schema": schema}
 
 
 def _limited(request: InteractionRequest, max_tokens: int | None) -> dict[str, Any]:

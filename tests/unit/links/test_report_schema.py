@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from gapless.links.report.document import Report, ReportFinding, read_report
+from gapless.links.report.suggestions import Advice, Suggestion, Unchecked
 from unit.links.reports import NASTY, everywhere, finding, report, validate
 
 PATH = Path(__file__).parents[3] / "docs" / "schema" / "link-report.schema.json"
@@ -20,7 +21,13 @@ def schema() -> dict[str, Any]:
     made = TypeAdapter(Report).json_schema()
     _describe(made, Report)
     _describe(made["$defs"]["ReportFinding"], ReportFinding)
-    # An agent's part is added to the document when one was asked.
+    # The parts of an agent and of an advisor are added to the document when one was asked.
+    advice = TypeAdapter(Advice).json_schema(ref_template="#/$defs/{model}")
+    made["$defs"] |= advice.pop("$defs")
+    _describe(advice, Advice)
+    for kind in (Suggestion, Unchecked):
+        _describe(made["$defs"][kind.__name__], kind)
+    made["properties"]["advice"] = advice
     made["properties"]["agent"] = {"type": "object", "title": "Agent", "description": "What an agent was worth."}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Link audit report"}
 
@@ -47,7 +54,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
 
 def test_every_attribute_is_described() -> None:
     """A reader of the schema is told what each value is."""
-    for part in (schema(), schema()["$defs"]["ReportFinding"]):
+    for part in (schema(), schema()["properties"]["advice"], *schema()["$defs"].values()):
         assert all(value.get("description") for value in part["properties"].values())
 
 
@@ -63,8 +70,19 @@ def test_a_report_fits_its_schema_and_is_read_again(found: Report) -> None:
     """What is written has exactly the described keys, and reading it gives the same report."""
     document = json.loads(json.dumps(found.to_dict()))
     validate(document)
-    assert set(document) == set(schema()["required"]) - {"agent"}
+    assert set(document) == set(schema()["required"])
     assert read_report(document | {"agent": {}, "later": 1}) == found
+
+
+def test_advice_fits_its_schema() -> None:
+    """Its part has exactly the described keys."""
+    advice = Advice(
+        "m", works=1, suggestions=(Suggestion("/a", "/b", "c", ("/d",)),), unchecked=(Unchecked("/e", "x"),)
+    )
+    document = json.loads(json.dumps(advice.to_dict()))
+    TypeAdapter(Advice).validate_json(json.dumps(document), strict=True, extra="forbid")
+    described = schema()["properties"]["advice"]
+    assert set(document) == set(described["required"]) == set(described["properties"])
 
 
 @pytest.mark.parametrize(

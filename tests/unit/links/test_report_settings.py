@@ -41,7 +41,8 @@ def test_a_table_of_gapless_toml_is_read() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"fold_shar": 1}, "links.fold_shar is not a setting; did you mean fold_share?"),
+        ({"fold_shar": 1}, "links.fold_shar is not a setting; did you mean fold_share? (known: allow, baseline, "),
+        ({"max_page": 1}, "links.max_page is not a setting; did you mean max_pages? (known: "),
         ({"fold_share": 2}, "links.fold_share must be a number from 0 to 1, not 2"),
         ({"fold_pages": True}, "links.fold_pages must be a whole number from 1, not True"),
         ({"nights": 0}, "links.nights must be a whole number from 1, not 0"),

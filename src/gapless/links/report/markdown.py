@@ -1,7 +1,7 @@
 """The report in Markdown: by page, in the form the job is known by."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gapless.links import check, escape, urls
 from gapless.links.report.changes import Gone
@@ -12,35 +12,45 @@ from gapless.links.report.review import Review, review
 from gapless.links.result import Crawl
 
 EXAMPLES = 3
+NOTHING: Mapping[str, str] = {}
 
 
-def report_markdown(crawl: Crawl, *, limit: int | None = None) -> str:
+def report_markdown(crawl: Crawl, *, limit: int | None = None, instead: Mapping[str, str] = NOTHING) -> str:
     """Write the report of a finished crawl as Markdown, grouped by page.
 
     Args:
         crawl: the finished crawl.
         limit: lines to show of each long list, for a terminal; None for all.
+        instead: where broken targets should lead, see `suggestions`.
     """
     document = report_of(crawl)
-    return markdown(document, review(document, flaky=flaky(crawl)), limit=limit)
+    return markdown(document, review(document, flaky=flaky(crawl)), limit=limit, instead=instead)
 
 
-def markdown(document: Report, judged: Review | None = None, *, limit: int | None = None) -> str:
+def markdown(
+    document: Report,
+    judged: Review | None = None,
+    *,
+    limit: int | None = None,
+    instead: Mapping[str, str] = NOTHING,
+) -> str:
     """Write a report as Markdown, grouped by page.
 
     Args:
         document: the report.
         judged: what it comes to under rules and history; without it all that is broken counts.
         limit: lines to show of each long list, for a terminal; None for all.
+        instead: where broken targets should lead, see `suggestions`.
     """
-    return "\n".join(_Markdown(document, judged or review(document), limit).lines()) + "\n"
+    return "\n".join(_Markdown(document, judged or review(document), limit, instead).lines()) + "\n"
 
 
 class _Markdown:
-    def __init__(self, document: Report, judged: Review, limit: int | None) -> None:
+    def __init__(self, document: Report, judged: Review, limit: int | None, instead: Mapping[str, str]) -> None:
         self._report = document
         self._review = judged
         self._limit = limit
+        self._instead = instead
         self._new = {document.key(found) for found in judged.changes.new} if judged.changes else set()
 
     def lines(self) -> Iterator[str]:
@@ -152,6 +162,8 @@ class _Markdown:
             parts.append(f" at {found.line}:{found.column or 1}")
         if group.versions:
             parts.append(f", also in {', '.join(map(escape.url, group.versions[1:]))}")
+        if found.result == check.BROKEN and found.target in self._instead:
+            parts.append(f", perhaps now {self._url(self._instead[found.target])}")
         return "".join(parts) + self._age(found)
 
     def _age(self, found: ReportFinding) -> str:

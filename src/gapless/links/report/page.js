@@ -92,6 +92,7 @@ function details(row) {
   const facts = node("dl", {});
   const fact = (name, ...value) => facts.append(node("dt", {}, name), node("dd", {}, ...value));
   if (row.why) fact("Why not counted", row.why);
+  if (row.instead) fact("Perhaps now", link(row.instead, absolute(row.instead)) ?? row.instead);
   fact("Written", node("code", {}, row.href || "—"));
   if (row.line) fact("Place", `line ${row.line}, column ${row.column} of the page as served`);
   if (row.source) fact("Source", node("code", {}, row.source));

@@ -13,6 +13,7 @@ from gapless.links.report.groups import Group, fold
 from gapless.links.report.history import History
 from gapless.links.report.reasons import advice, label, meaning
 from gapless.links.report.review import Review, review
+from gapless.links.report.suggestions import Advice
 from gapless.links.report.trend import agent_trend, share, trend
 
 LONG = 2_000
@@ -38,6 +39,7 @@ _USUAL: dict[str, Any] = {
     "nights": 0,
     "versions": [],
     "why": "",
+    "instead": "",
     "many": False,
 }
 """What most rows have, so that it is written once."""
@@ -49,6 +51,7 @@ def html(
     agent: Mapping[str, Any] | None = None,
     *,
     judged: Review | None = None,
+    advised: Advice | None = None,
 ) -> str:
     """Write a report as one page: filtered and searched in the browser, light and dark, by keyboard or by hand.
 
@@ -57,10 +60,11 @@ def html(
         history: earlier audits, for the trend; that of `judged` when it is left out.
         agent: the agent's part of the report, for what its claims were worth.
         judged: what the report comes to under rules and history.
+        advised: where broken links should lead.
     """
     judged = judged or review(document)
     runs = (history or judged.history).runs
-    rows = list(_Rows(document, judged).all())
+    rows = list(_Rows(document, judged, advised).all())
     style, script = _part("page.css"), _part("page.js")
     charts = trend(runs) + agent_trend(runs)
     return Template(_part("page.html")).substitute(
@@ -69,7 +73,7 @@ def html(
         style=style,
         script=script,
         lead=_lead(document, judged),
-        notes="".join(_notes(judged, agent)),
+        notes="".join(_notes(judged, agent, advised)),
         results=_buttons(rows, judged),
         trends=f'<div class="trends">{charts}</div>' if charts else "",
         fresh='<label><input id="fresh" type="checkbox"> New only</label>'
@@ -108,13 +112,15 @@ def _lead(document: Report, judged: Review) -> str:
     return f"{text} Since the last audit: {counts.words()}."
 
 
-def _notes(judged: Review, agent: Mapping[str, Any] | None) -> Iterator[str]:
+def _notes(judged: Review, agent: Mapping[str, Any] | None, advised: Advice | None) -> Iterator[str]:
     if judged.incomplete:
         yield _note(f"The audit is incomplete: {judged.incomplete}. Nothing is called fixed.")
     for rule in judged.expired:
         yield _note(f"A rule expired on {rule.expires} and no longer applies: {rule.target} ({rule.reason})")
     if agent:
         yield _note(_agent(agent), "note quiet")
+    if advised:
+        yield _note(f"Advice of {advised.advisor}: {advised.summary()}.", "note quiet")
 
 
 def _note(text: str, kind: str = "note") -> str:
@@ -176,9 +182,10 @@ class _Numbers:
 class _Rows:
     """What the list shows, one row for each line of the report."""
 
-    def __init__(self, document: Report, judged: Review) -> None:
+    def __init__(self, document: Report, judged: Review, advised: Advice | None) -> None:
         self._report = document
         self._review = judged
+        self._instead = advised.by_target if advised else {}
         self._new = {document.key(found) for found in judged.changes.new} if judged.changes else set()
         self._why = {document.key(found): why for found, why in judged.ignored}
         self._why |= {document.key(found): "in the baseline" for found in judged.known}
@@ -228,6 +235,7 @@ class _Rows:
             "nights": known.nights if known else 0,
             "versions": list(group.versions),
             "why": escape.visible(self._why.get(key, "")),
+            "instead": escape.visible(self._report.path(self._instead.get(found.target, "")), LONG),
             "many": many,
         }
 

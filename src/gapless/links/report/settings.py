@@ -12,6 +12,12 @@ from gapless.links.report.document import Report, ReportFinding
 Severity = Literal["error", "warning", "ignore"]
 FailOn = Literal["any", "new", "never"]
 
+CRAWL_OPTIONS = (
+    *("external", "robots", "max_pages", "connections", "allow"),
+    *("prefix", "include", "exclude", "public", "contacts"),
+)
+"""Names in the same table that say how a site is crawled: whoever starts audits reads them, see `crawl_options`."""
+
 
 @dataclass(frozen=True, slots=True)
 class IgnoreRule:
@@ -78,13 +84,14 @@ class ReportSettings:
 
     @classmethod
     def read(cls, table: Mapping[str, Any]) -> "ReportSettings":
-        """Read a table of gapless.toml.
+        """Read a table of gapless.toml; options of the crawl may stand in it, too.
 
         Raises:
             ValueError: in one line that names the key and says what it must be.
         """
-        _known(table, [field.name for field in fields(cls)], "links")
-        return cls(**{key: _READERS[key](value, f"links.{key}") for key, value in table.items()})
+        own = [field.name for field in fields(cls)]
+        _known(table, sorted([*own, *CRAWL_OPTIONS]), "links")
+        return cls(**{key: _READERS[key](value, f"links.{key}") for key, value in table.items() if key in own})
 
     def source(self, path: str) -> str | None:
         """Return the file in the repository that a page is made from, or None when no rule knows."""
@@ -111,7 +118,8 @@ def _known(table: Mapping[str, Any], names: list[str], where: str) -> None:
     for key in table:
         if key not in names:
             near = difflib.get_close_matches(str(key), names, 1)
-            raise ValueError(f"{where}.{key} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{where}.{key} is not a setting{hint} (known: {', '.join(names)})")
 
 
 def _fails(where: str, wanted: str, value: object) -> ValueError:

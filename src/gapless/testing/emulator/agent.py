@@ -16,6 +16,7 @@ import aiohttp
 import yarl
 from selectolax.lexbor import LexborHTMLParser
 
+from gapless.testing.emulator.advice import advise
 from gapless.testing.emulator.answers import Answer
 
 _CONNECTIONS = 4
@@ -181,7 +182,10 @@ async def _audit(start: str, answer: Answer, save: Callable[[], None], miss: int
 
 
 async def work(prompt: str, answer: Answer, save: Callable[[], None], *, miss: int, invent: int) -> None:
-    """Do what the prompt asks for: a link audit if it names an address and links, else a short answer."""
+    """Do what the prompt asks for: advice, a link audit if it names an address and links, else a short answer."""
+    if (advice := advise(prompt, invent)) is not None:
+        answer.say(advice)
+        return
     address = _ADDRESS.search(prompt)
     if address is not None and "link" in prompt.lower():
         await _audit(address[0].rstrip(".,;:!?*_"), answer, save, miss, invent)

@@ -4,6 +4,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import Any
 
+from gapless.testing.emulator.advice import advise
 from gapless.testing.emulator.wire import STAND_IN, prompt_text
 
 
@@ -41,9 +42,13 @@ class Answer:
         self.complete = True
 
 
-def echo(prompt: str) -> Answer:
-    """Answer as a model: the prompt's first line and its length; the same prompt gives the same answer."""
+def answered(prompt: str, invent: int) -> Answer:
+    """Answer as a model: with advice on broken links, or the prompt's first line and its length; the same each time."""
     answer = Answer()
+    if (advice := advise(prompt, invent)) is not None:
+        answer.think("Addresses are compared.")
+        answer.say(advice)
+        return answer
     answer.think("The request is restated.")
     first = next(iter(prompt.splitlines()), "")[:200]
     answer.say(f"The prompt has {len(prompt)} characters. Its first line: {first}")

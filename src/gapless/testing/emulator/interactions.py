@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from gapless.testing.emulator import agent, rules
-from gapless.testing.emulator.answers import Answer, echo, enlarged, halved, usage, waiting_call
+from gapless.testing.emulator.answers import Answer, answered, enlarged, halved, usage, waiting_call
 from gapless.testing.emulator.environments import Environments
 from gapless.testing.emulator.faults import Fault, label_number
 from gapless.testing.emulator.store import Store
@@ -39,7 +39,7 @@ class Defaults:
     """What an interaction does when its labels do not say otherwise.
 
     `run_seconds`: how long it is in progress at least; `miss` and `invent`: how many broken links the agent
-    keeps to itself, and how many it makes up.
+    keeps to itself, and how many it makes up; `invent` holds for the addresses in advice, too.
     """
 
     run_seconds: float = 2.0
@@ -317,7 +317,7 @@ class Interactions:
     def _answer(self, interaction: Interaction) -> Answer:
         """Return the work so far; a model's needs no storing, it follows from the request."""
         if interaction.request.get("agent") not in rules.ANTIGRAVITY:
-            return echo(prompt_text(interaction.request["input"]))
+            return answered(prompt_text(interaction.request["input"]), self._number(interaction, "invent"))
         body = self._store.get("answer", interaction.id)
         return Answer() if body is None else Answer(**body)
 
@@ -330,16 +330,20 @@ class Interactions:
         self._work[interaction.id] = task
         task.add_done_callback(lambda _: self._work.pop(interaction.id, None))
 
+    def _number(self, interaction: Interaction, name: str) -> int:
+        """Return what the label of this name says, or else the default."""
+        said = label_number(interaction.labels, f"gapless-{name}")
+        return int(getattr(self._defaults, name) if said is None else said)
+
     async def _run_agent(self, interaction: Interaction) -> None:
-        labels, answer = interaction.labels, Answer()
-        miss, invent = label_number(labels, "gapless-miss"), label_number(labels, "gapless-invent")
+        answer = Answer()
         try:
             await agent.work(
                 prompt_text(interaction.request["input"]),
                 answer,
                 lambda: self._store.put("answer", interaction.id, asdict(answer)),
-                miss=self._defaults.miss if miss is None else int(miss),
-                invent=self._defaults.invent if invent is None else int(invent),
+                miss=self._number(interaction, "miss"),
+                invent=self._number(interaction, "invent"),
             )
         except Exception as error:  # noqa: BLE001 - whatever stops the agent is its result
             answer.error, answer.complete = f"{type(error).__name__}: {error}", True

@@ -23,7 +23,7 @@ _FIELDS = frozenset(
         *("webhook_config", "response_mime_type", "response_modalities"),
     }
 )
-_NOT_EMULATED = ("webhook_config", "stream", "continuation_token", "cached_content", "response_format")
+_NOT_EMULATED = ("webhook_config", "stream", "continuation_token", "cached_content")
 _TIERS = ("flex", "standard", "priority", "deferred")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
@@ -53,6 +53,14 @@ def check(body: dict[str, Any], status_of: Callable[[str], str | None]) -> None:
     for name in _NOT_EMULATED:
         if body.get(name):
             raise ApiError(400, f"{name} is not emulated yet: this is a local stand-in of the API")
+    if (wanted := body.get("response_format")) and not _is_json(wanted):
+        raise ApiError(400, "of response_format only JSON text is emulated: this is a local stand-in of the API")
+
+
+def _is_json(wanted: Any) -> bool:
+    if not isinstance(wanted, dict) or wanted.keys() - {"type", "mime_type", "schema"}:
+        return False
+    return wanted.get("type") == "text" and wanted.get("mime_type") == "application/json"
 
 
 def _check_types(body: dict[str, Any]) -> None:

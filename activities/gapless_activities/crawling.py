@@ -1,11 +1,11 @@
 """One attempt at a crawl: what is already known goes in, and what is found goes to the store."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
-import aiohttp
 import structlog
 from temporalio.exceptions import ApplicationError
 
@@ -13,9 +13,10 @@ from gapless import links
 from gapless.artifacts import ArtifactStore
 from gapless.contract.link_audit import Crawled, LinkAuditRequest
 from gapless.links.client import USER_AGENT
+from gapless.links.engine import Finished
 from gapless.links.retry import retry_after
 from gapless_activities import last_crawl
-from gapless_activities.chain import Chain, refused
+from gapless_activities.chain import Chain
 
 log = structlog.get_logger()
 
@@ -58,32 +59,36 @@ async def crawl(
         StoreUnavailable, ChildLost: the next attempt goes on.
     """
     scope = scope_of(request)
-    data = await _fetched(scope, chain, stop, credentials)
-    if data is None:
+    done = await _fetched(scope, chain, stop, credentials)
+    if done is None:
         return None
-    # Seconds of work on a large site go to threads, so that heartbeats keep coming.
-    done = await asyncio.to_thread(links.Crawl.from_bytes, data)
-    if rests and chain.progress.rests < MAX_RESTS and (rest := await _rest(done)):
+    if rests and chain.progress.rests < MAX_RESTS and (rest := await _rest(scope, done.refused)):
         chain.rest()
         return rest
-    findings = await asyncio.to_thread(done.findings)
-    stored = await store.put("crawl", data)
-    if done.complete:
-        await last_crawl.keep(store, scope, stored.digest)
+    crawled = await _kept(store, done)
+    if crawled.complete:
+        await last_crawl.keep(store, scope, crawled.crawl.digest)
+    return crawled
+
+
+async def _kept(store: ArtifactStore, done: Finished) -> Crawled:
+    report = await asyncio.to_thread(json.loads, done.report)  # a thread, so that heartbeats keep coming
     return Crawled(
-        crawl=stored,
-        pages=len(done.pages),
-        links=done.links,
-        broken=len(done.broken()),
-        unverified=len({finding.target for finding in findings if finding.result == "unverified"}),
-        complete=done.complete,
-        incomplete_reason=done.incomplete_reason,
+        crawl=await store.put("crawl", done.crawl),
+        findings=await store.put("report.json", done.report),
+        flaky=await store.put("flaky.json", done.flaky),
+        pages=report["pages"],
+        links=report["links"],
+        broken=report["total_broken"],
+        unverified=len({found["target"] for found in report["findings"] if found["result"] == "unverified"}),
+        complete=report["complete"],
+        incomplete_reason=report["incomplete_reason"],
     )
 
 
 async def _fetched(
     scope: links.Scope, chain: Chain, stop: asyncio.Event, credentials: Mapping[str, tuple[str, ...]]
-) -> bytes | None:
+) -> Finished | None:
     while True:
         sealed, previous = await chain.load(scope)
         try:
@@ -103,14 +108,12 @@ async def _fetched(
             chain.forget()
 
 
-async def _rest(done: links.Crawl) -> Rest | None:
-    """Return the pause that the site asks for, when it refused some of its pages and still does so.
+async def _rest(scope: links.Scope, refused: str | None) -> Rest | None:
+    """Return the pause that the site asks for, when it refused one of its pages and still does so.
 
-    One of them is asked for once more, since a crawl does not keep what `Retry-After` said.
+    That page is asked for once more, since a crawl does not keep what `Retry-After` said.
     """
-    scope = done.scope
-    url = next((url for url, record in done.records.items() if refused(record) and scope.on_site(url)), None)
-    seconds = await _asked(url, scope.timeout) if url else 0.0
+    seconds = await _asked(refused, scope.timeout) if refused else 0.0
     if seconds <= ENGINE_PATIENCE:
         return None
     log.info("crawl.rest", site=scope.host, seconds=seconds)
@@ -119,6 +122,8 @@ async def _rest(done: links.Crawl) -> Rest | None:
 
 async def _asked(url: str, timeout: float) -> float:  # noqa: ASYNC109 (handed on)
     """Return how many seconds a host asks to be left alone."""
+    import aiohttp  # few sites ask for a pause, and it takes a while to load
+
     try:
         async with (
             aiohttp.ClientSession(

@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import json
-import re
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,17 +29,19 @@ from gapless.contract.link_audit import (
     Verdict,
 )
 from gapless.errors import ConfigurationError
+from gapless.links.report.document import Report, flaky, read_findings, read_report, report_of, write
+from gapless.links.report.markdown import markdown
+from gapless.links.report.review import review
 from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import open_provider
 from gapless.text import cell
 from gapless_activities.beats import beating
 from gapless_activities.chain import Chain
 from gapless_activities.crawling import Rest, crawl, scope_of
-from gapless_activities.nightly import tell
+from gapless_activities.nightly import Found, tell
 from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
 _MAX_CLAIM_FILE = 5 * 1024 * 1024
-_NOT_PLAIN = re.compile(r"[^ -~\n]")
 
 
 class AuditActivities(LinkAuditActivities):
@@ -97,7 +98,7 @@ class AuditActivities(LinkAuditActivities):
         text, files = await self._claimed(result)
         claims, problems = await asyncio.to_thread(links.parse_claims, text, site=request.url, files=files)
         verdict = await links.judge(crawl, claims, scope_of(request))
-        details = await self._store.put("verdict.json", _json(verdict.to_dict()))
+        details = await self._store.put("verdict.json", write(verdict.to_dict()))
         return AgentReport(
             agent=outcome.target,
             state=outcome.state,
@@ -105,7 +106,7 @@ class AuditActivities(LinkAuditActivities):
             submissions=outcome.submissions,
             usage=result.usage,
             cost=result.cost,
-            claims=await self._store.put("claims.json", _json([_claim(claim) for claim in claims])),
+            claims=await self._store.put("claims.json", write([_claim(claim) for claim in claims])),
             verdict=Verdict(
                 confirmed=len(verdict.confirmed),
                 false_alarms=len(verdict.false_alarms),
@@ -121,24 +122,33 @@ class AuditActivities(LinkAuditActivities):
 
     @activity.defn(name="report")
     async def report(self, request: ReportRequest) -> AuditOutcome:
-        """Write the report as Markdown and JSON."""
+        """Write the report as Markdown, JSON and HTML."""
         return await beating(activity.heartbeat, self._reported(request))
 
     async def _reported(self, request: ReportRequest) -> AuditOutcome:
-        crawl, agent, url = await self._crawl(request.crawled), request.agent, request.request.url
-        markdown, document = await self._written(crawl, agent, url)
-        body = json.loads(await self._store.get(document.digest))
-        told = await tell(self._store, crawl, body, self._rules(), activity.info().scheduled_time.date())
+        found, agent, url = await self._found(request.crawled), request.agent, request.request.url
+        verdict = await self._verdict(agent)
+        part = _agent_json(agent, verdict) if agent else None
+        today, scope = activity.info().scheduled_time.date(), scope_of(request.request)
+        told = await tell(self._store, scope, found, self._rules(), today, agent=part)
+        plain = request.crawled.findings if agent is None else None
         return AuditOutcome(
             **dict(request.crawled),
             url=url,
-            report_markdown=markdown,
-            report_json=document,
+            report_markdown=await self._markdown(found, agent, verdict, url),
+            report_json=plain or await self._json(found.report, agent, verdict),
             report_html=await self._store.put("report.html", told.page),
             changes=told.changes,
             agent=agent,
-            broken_elsewhere=len(broken_elsewhere(crawl)),
+            broken_elsewhere=len(_broken_elsewhere(found.report)),
         )
+
+    async def _found(self, crawled: Crawled) -> Found:
+        """Return what the crawl came to, from what it left for this, or else from the whole of it."""
+        if crawled.findings is None or crawled.flaky is None:
+            return await asyncio.to_thread(_found_by, await self._crawl(crawled))
+        stored = [await self._store.get(each.digest) for each in (crawled.findings, crawled.flaky)]
+        return await asyncio.to_thread(_read, *stored)
 
     def _rules(self) -> ReportSettings:
         try:
@@ -146,12 +156,14 @@ class AuditActivities(LinkAuditActivities):
         except ValueError as error:
             raise ApplicationError(f"gapless.toml: {error}", type="BadSettings") from None
 
-    async def _written(self, crawl: links.Crawl, agent: AgentReport | None, url: str) -> tuple[Artifact, Artifact]:
-        """Write both reports, and return where they are."""
-        verdict = await self._verdict(agent)
-        markdown = await asyncio.to_thread(_report_markdown, crawl, agent, verdict, url)
-        document = await asyncio.to_thread(_report_json, crawl, agent, verdict)
-        return await self._store.put("report.md", markdown), await self._store.put("report.json", document)
+    async def _markdown(
+        self, found: Found, agent: AgentReport | None, verdict: links.Verdict | None, url: str
+    ) -> Artifact:
+        text = await asyncio.to_thread(_report_markdown, found, agent, verdict, url)
+        return await self._store.put("report.md", text)
+
+    async def _json(self, report: Report, agent: AgentReport | None, verdict: links.Verdict | None) -> Artifact:
+        return await self._store.put("report.json", await asyncio.to_thread(_report_json, report, agent, verdict))
 
     @activity.defn(name="recheck")
     async def recheck(self, request: RevisionRequest) -> Revision:
@@ -168,13 +180,14 @@ class AuditActivities(LinkAuditActivities):
             return Revision(recovered=len(recovered), still_broken=len(broken), details=request.recovered)
         revise(crawl, found)
         recovered |= found
-        markdown, document = await self._written(crawl, request.outcome.agent, request.outcome.url)
+        now, agent = await asyncio.to_thread(_found_by, crawl), request.outcome.agent
+        verdict = await self._verdict(agent)
         return Revision(
             recovered=len(recovered),
             still_broken=len(broken) - len(found),
-            details=await self._store.put("recovered.json", _json({k: list(v) for k, v in recovered.items()})),
-            report_markdown=markdown,
-            report_json=document,
+            details=await self._store.put("recovered.json", write({k: list(v) for k, v in recovered.items()})),
+            report_markdown=await self._markdown(now, agent, verdict, request.outcome.url),
+            report_json=await self._json(now.report, agent, verdict),
         )
 
     async def _recovered(self, details: Artifact | None) -> dict[str, Recovery]:
@@ -218,12 +231,27 @@ def _claim(claim: links.Claim) -> dict[str, Any]:
     return {"page": claim.page, "href": claim.href, "target": claim.target, "reason": claim.reason}
 
 
-def _report_markdown(crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> bytes:
-    return (links.report_markdown(crawl) + _agent_markdown(agent, verdict, site)).encode()
+def _found_by(crawl: links.Crawl) -> Found:
+    return Found(report_of(crawl), flaky(crawl))
 
 
-def _report_json(crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None) -> bytes:
-    return _json(links.report_json(crawl) | ({"agent": _agent_json(agent, verdict)} if agent else {}))
+def _read(report: bytes, flaky_ones: bytes) -> Found:
+    return Found(read_report(json.loads(report)), read_findings(json.loads(flaky_ones)))
+
+
+def _broken_elsewhere(report: Report) -> set[str]:
+    """Return the targets of which `broken_elsewhere` has the findings, as the report knows them."""
+    site = report.site + "/"
+    return {found.target for found in report.broken if found.reason != "bad_url" and not found.target.startswith(site)}
+
+
+def _report_markdown(found: Found, agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> bytes:
+    text = markdown(found.report, review(found.report, flaky=found.flaky))
+    return (text + _agent_markdown(agent, verdict, site)).encode()
+
+
+def _report_json(report: Report, agent: AgentReport | None, verdict: links.Verdict | None) -> bytes:
+    return write(report.to_dict() | ({"agent": _agent_json(agent, verdict)} if agent else {}))
 
 
 def _agent_markdown(agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> str:
@@ -238,9 +266,3 @@ def _agent_json(agent: AgentReport, verdict: links.Verdict | None) -> dict[str, 
     """Return the agent's part without what differs from run to run: reports depend on the site only."""
     judged = verdict.to_dict() if verdict else None
     return {"agent": agent.agent, "state": agent.state.value, "note": agent.note, "verdict": judged}
-
-
-def _json(value: Any) -> bytes:
-    """Write JSON in which every character is seen: controls, bidirectional marks and the like stand as escapes."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    return _NOT_PLAIN.sub(lambda mark: mark[0] if mark[0].isprintable() else json.dumps(mark[0])[1:-1], text).encode()

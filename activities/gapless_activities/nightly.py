@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -13,13 +13,20 @@ from gapless import links
 from gapless.artifacts import ArtifactLost, ArtifactStore
 from gapless.contract.link_audit import Changes
 from gapless.encryption import KeyMissing
-from gapless.links.report.document import flaky, read_report
+from gapless.links.report.document import Report, ReportFinding
 from gapless.links.report.history import History, read_history
 from gapless.links.report.page import html
 from gapless.links.report.review import Review, review
 from gapless.links.report.settings import ReportSettings
 
 log = structlog.get_logger()
+
+
+class Found(NamedTuple):
+    """What a crawl came to: the report, and beside it what failed and then worked."""
+
+    report: Report
+    flaky: Sequence[ReportFinding]
 
 
 class Told(NamedTuple):
@@ -30,7 +37,13 @@ class Told(NamedTuple):
 
 
 async def tell(
-    store: ArtifactStore, crawl: links.Crawl, document: Mapping[str, Any], settings: ReportSettings, today: date
+    store: ArtifactStore,
+    scope: links.Scope,
+    found: Found,
+    settings: ReportSettings,
+    today: date,
+    *,
+    agent: Mapping[str, Any] | None = None,
 ) -> Told:
     """Compare a report with what is known of its site, keep what it adds, and write the page for browsers.
 
@@ -38,19 +51,20 @@ async def tell(
 
     Args:
         store: where histories are.
-        crawl: the audit's.
-        document: what report.json holds.
+        scope: what the audit covered.
+        found: what it came to.
         settings: the site's rules.
         today: the day of the audit.
+        agent: the agent's part of the report.
 
     Raises:
         StoreUnavailable: the next attempt goes on.
     """
-    name = _name(crawl.scope)
+    name = _name(scope)
     past = await _past(store, name)
-    report, agent = read_report(document), document.get("agent")
+    report = found.report
     judged = await asyncio.to_thread(
-        review, report, settings, today=today, history=past, flaky=flaky(crawl), agent=agent
+        review, report, settings, today=today, history=past, flaky=found.flaky, agent=agent
     )
     page = await asyncio.to_thread(html, report, judged.history, agent, judged=judged)
     kept = await store.put("history.json", json.dumps(judged.history.to_dict()).encode())
@@ -58,7 +72,7 @@ async def tell(
     return Told(page.encode(), _changes(judged, report))
 
 
-def _changes(judged: Review, report: Any) -> Changes | None:
+def _changes(judged: Review, report: Report) -> Changes | None:
     if judged.ill is not None:
         return Changes(new=0, fixed=0, still_broken=0, ill=judged.ill[:1000])
     if judged.changes is None:

@@ -81,9 +81,15 @@ class CrawlProgress(Model):
 
 
 class Crawled(Model):
-    """The auditor's result: counters, and where the whole of it is stored."""
+    """The auditor's result: counters, and where the whole of it is stored.
+
+    `findings` is what report.json holds without an agent's part, and `flaky` the links that failed and then worked. A
+    worker of an earlier release leaves both None; then they are worked out from `crawl`.
+    """
 
     crawl: Artifact
+    findings: Artifact | None = None
+    flaky: Artifact | None = None
     pages: int
     links: int
     broken: int

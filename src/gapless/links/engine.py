@@ -13,16 +13,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from gapless.links.crawl import crawl
 from gapless.links.pool import ChildLost, Pool
+from gapless.links.report.document import flaky, report_of, write
 from gapless.links.result import Crawl
+from gapless.links.retry import refused
 from gapless.links.scope import Progress, Scope
 
-SEGMENT, PROGRESS, DONE, STOPPED, FAILED = b"S", b"P", b"D", b"X", b"F"
+SEGMENT, PROGRESS, FOUND, DONE, STOPPED, FAILED = b"S", b"P", b"R", b"D", b"X", b"F"
 SAFE, STOP, HERE = b".", b"x", b"+"
 WORD, SILENCE = 1.0, 5.0
 """Seconds between two words of the owner, and without one, after which this process ends. An owner that stands still is
@@ -32,6 +34,22 @@ BETWEEN = 0.1
 COLLECT_AFTER = 50_000
 """Objects between two collections of garbage: an audit's records are no garbage, and looking at them costs."""
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class Finished(NamedTuple):
+    """A crawl that is over, in bytes for a store: who asked for it need not read it to report.
+
+    Attributes:
+        crawl: all that was seen, for `Crawl.from_bytes`.
+        report: what report.json holds.
+        flaky: links that failed and then worked, as JSON for `read_findings`; a report has none.
+        refused: an address of the site that was refused because the site was asked too much, or None.
+    """
+
+    crawl: bytes
+    report: bytes
+    flaky: bytes
+    refused: str | None
 
 
 def processes() -> int:
@@ -48,7 +66,7 @@ async def crawl_apart(
     progress: Callable[[Progress], None] | None = None,
     credentials: Mapping[str, tuple[str, ...]] | None = None,
     stop: asyncio.Event | None = None,
-) -> bytes | None:
+) -> Finished | None:
     """Crawl in a process of its own; arguments and errors as of `crawl`.
 
     Args:
@@ -61,7 +79,7 @@ async def crawl_apart(
         stop: when it is set, what was fetched is sealed, and the crawl ends; it can be resumed.
 
     Returns:
-        The bytes of the crawl, or None when it was stopped.
+        The crawl and what it comes to, or None when it was stopped.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "gapless.links.engine"),
@@ -108,7 +126,8 @@ async def _attend(
     source: asyncio.StreamReader,
     seal: Callable[[bytes], Awaitable[None]] | None,
     progress: Callable[[Progress], None] | None,
-) -> bytes | None:
+) -> Finished | None:
+    found: list[bytes] = []
     while True:
         try:
             head = await source.readexactly(9)
@@ -124,8 +143,13 @@ async def _attend(
         elif head[:1] == FAILED:
             kind, message = json.loads(data)
             raise ValueError(message) if kind == "ValueError" else ChildLost(message)
-        elif head[:1] in {DONE, STOPPED}:
-            return data if head[:1] == DONE else None
+        elif head[:1] == FOUND:
+            found.append(data)
+        elif head[:1] == DONE:
+            report, flaky_ones, refused_one = found
+            return Finished(data, report, flaky_ones, refused_one.decode() or None)
+        elif head[:1] == STOPPED:
+            return None
 
 
 class _Owner:
@@ -217,7 +241,17 @@ async def _crawl(owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], p
             seal=owner.seal,
             progress=owner.progress,
         )
+    for found in _found(done):
+        owner.say(FOUND, found)
     owner.say(DONE, done.to_bytes())
+
+
+def _found(done: Crawl) -> Iterator[bytes]:
+    """Yield what a crawl comes to, in the order of `Finished`."""
+    yield write(report_of(done).to_dict())
+    yield write([found.to_dict() for found in flaky(done)])
+    refusing = (url for url, record in done.records.items() if refused(record) and done.scope.on_site(url))
+    yield next(refusing, "").encode()
 
 
 def read_previous(data: bytes) -> Crawl | None:

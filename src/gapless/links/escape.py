@@ -26,8 +26,9 @@ _URI = "/:?@!$&'()*+,;=%-._~"
 def visible(text: str, limit: int = MAX_SHOWN) -> str:
     r"""Put text on one line, of a bounded length, with characters nobody sees written as \xNN or \uNNNN."""
     line = " ".join(text[: 4 * limit].split())
-    shown = "".join(_spelled(mark) if unicodedata.category(mark) in _HIDDEN else mark for mark in line)
-    shown = _ORDER.sub("# #", shown)
+    if not line.isprintable():  # or else nothing is hidden in it
+        line = "".join(_spelled(mark) if unicodedata.category(mark) in _HIDDEN else mark for mark in line)
+    shown = _ORDER.sub("# #", line) if "##" in line else line
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

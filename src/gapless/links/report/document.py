@@ -5,18 +5,21 @@ Equal sites give equal documents: no clock, no run id, no history, and nothing t
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from types import NoneType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from gapless.links import check
 from gapless.links.result import Crawl, Finding
 
 VERSION: Final = 1
+_NOT_PLAIN = re.compile(r"[^ -~\n]")
 REFUSALS = frozenset({"cf_challenge", "rate_limited", "refused"})
 
 Result = Literal["broken", "unverified", "warning", "flaky"]
+Confirmation = Literal["confirmed", "single"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class ReportFinding:
     line: int | None = None
     column: int | None = None
     attempts: int = 1
-    confirmation: Literal["confirmed", "single"] = "single"
+    confirmation: Confirmation = "single"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it with plain values only."""
@@ -150,11 +153,26 @@ def flaky(crawl: Crawl) -> tuple[ReportFinding, ...]:
 def _shown(crawl: Crawl, found: Finding) -> ReportFinding:
     """Return a finding with addresses as people know them."""
     shown = crawl.scope.shown
-    row = found.to_dict()
-    if crawl.scope.public:
-        chain = [[shown(url), status] for url, status in row["chain"]]
-        row |= {"page": shown(found.page), "target": shown(found.target), "chain": chain}
-    return _finding(row)
+    return ReportFinding(
+        page=shown(found.page),
+        href=found.href,
+        target=shown(found.target),
+        result=cast("Result", found.result),
+        reason=found.reason,
+        status=found.status,
+        chain=tuple((shown(url), status) for url, status in found.chain),
+        text=found.text,
+        line=found.line,
+        column=found.column,
+        attempts=found.attempts,
+        confirmation=cast("Confirmation", found.confirmation),
+    )
+
+
+def write(value: Any) -> bytes:
+    """Write JSON in which every character is seen: controls, bidirectional marks and the like stand as escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    return _NOT_PLAIN.sub(lambda mark: mark[0] if mark[0].isprintable() else json.dumps(mark[0])[1:-1], text).encode()
 
 
 def fingerprint(broken: Iterable[ReportFinding]) -> str:
@@ -174,7 +192,18 @@ def read_report(document: object) -> Report:
     if document.get("version") != VERSION:
         raise ValueError(f"this report has version {document.get('version')!r}, not {VERSION}")
     values = _checked(Report, document, "report")
-    return Report(**values | {"findings": tuple(_finding(found) for found in values["findings"])})
+    return Report(**values | {"findings": read_findings(values["findings"])})
+
+
+def read_findings(rows: object) -> tuple[ReportFinding, ...]:
+    """Read a list of findings; keys that are not known are left out.
+
+    Raises:
+        ValueError: when it is none, in one line that names what is wrong.
+    """
+    if not isinstance(rows, list | tuple):
+        raise ValueError(f"findings must be a list, not {rows!r}")  # noqa: TRY004 -- the document is wrong
+    return tuple(map(_finding, rows))
 
 
 def _start_reason(crawl: Crawl) -> str | None:

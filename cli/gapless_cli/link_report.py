@@ -18,7 +18,6 @@ from gapless.links.report.page import html
 from gapless.links.report.review import Review, read_baseline, review
 from gapless.links.report.sarif import sarif
 from gapless.links.report.settings import ReportSettings
-from gapless.links.verdict import agent_markdown
 
 HISTORY = "history.json"
 
@@ -76,7 +75,11 @@ class LinkReport:
     def markdown(self, limit: int | None = None) -> str:
         """Return the report as Markdown; with a limit, without the agent's part and with long lists cut."""
         text = markdown(self.report, self.review, limit=limit)
-        return text + agent_markdown(self.agent, self.report.site) if limit is None else text
+        if limit is not None or not self.agent:
+            return text
+        from gapless.links.verdict import agent_markdown  # most audits ask no agent
+
+        return text + agent_markdown(self.agent, self.report.site)
 
     def annotations(self) -> str:
         """Return the lines that a code host's runner shows at the files they name."""

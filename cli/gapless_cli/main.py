@@ -1,5 +1,6 @@
 """The console script. A command's module is loaded when the command is used, so that help is quick."""
 
+import gc
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -44,7 +45,10 @@ class Lazy(TyperGroup):
         """Load a command; None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
+        gc.disable()  # modules stay: looking for garbage among them would only cost, now and later
         module = import_module(f"gapless_cli.{_MODULES.get(cmd_name, cmd_name)}")
+        gc.freeze()
+        gc.enable()
         if (group := getattr(module, "app", None)) is None:
             group = _typer()
             group.command(cmd_name)(getattr(module, "list_" if cmd_name == "list" else cmd_name))

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+import gapless
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
@@ -61,9 +62,21 @@ def _wares(queue: str, interactions: ProviderActivities, audits: AuditActivities
 
 @asynccontextmanager
 async def worker(
-    client: Client, settings: Settings, queues: Sequence[str] = tuple(TaskQueue), *, interceptors: Sequence[Any] = ()
+    client: Client,
+    settings: Settings,
+    queues: Sequence[str] = tuple(TaskQueue),
+    *,
+    ahead: bool = False,
+    interceptors: Sequence[Any] = (),
 ) -> AsyncIterator[None]:
     """Serve the queues until the block is left; a POST in flight is then waited for.
+
+    Args:
+        client: of the server.
+        settings: of this worker.
+        queues: what to serve.
+        ahead: whether providers are opened before the first task: that takes a second, for which many runs have no use.
+        interceptors: of activities and workflows, besides our own.
 
     Raises:
         ConfigurationError: the artifact store cannot be opened.
@@ -74,7 +87,7 @@ async def worker(
     lanes = LaneActivities(store, audits)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
-        opening = asyncio.create_task(interactions.open_configured())
+        opening = asyncio.create_task(interactions.open_configured()) if ahead else None
         wares = {queue: _wares(queue, interactions, audits, lanes) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:
@@ -84,7 +97,8 @@ async def worker(
             yield
         finally:
             log.info("worker.stopping", queues=list(queues))
-            await asyncio.wait({opening})
+            if opening is not None:
+                await asyncio.wait({opening})
             await asyncio.gather(*(each.shutdown() for each in workers))  # at once: none takes work while others drain
     log.info("worker.stopped", queues=list(queues))
 
@@ -96,6 +110,7 @@ def _worker(client: Client, settings: Settings, queue: str, served: _Wares, inte
         workflows=served.workflows,
         activities=served.activities,
         workflow_runner=RUNNER,
+        build_id=f"gapless-{gapless.__version__}",  # the SDK's own reads the code of every module, for 0.1 s
         interceptors=[LogContext(), *interceptors],
         graceful_shutdown_timeout=timedelta(seconds=settings.submit_timeout + 5),
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
@@ -105,5 +120,5 @@ def _worker(client: Client, settings: Settings, queue: str, served: _Wares, inte
 
 async def serve(client: Client, settings: Settings, queues: Sequence[str], stop: asyncio.Event, **options: Any) -> None:
     """Serve the queues until `stop` is set."""
-    async with worker(client, settings, queues, **options):
+    async with worker(client, settings, queues, ahead=True, **options):
         await stop.wait()

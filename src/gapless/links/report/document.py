@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from types import NoneType
 from typing import Any, Final, Literal, cast
 
@@ -170,8 +171,8 @@ def _shown(crawl: Crawl, found: Finding) -> ReportFinding:
 
 
 def write(value: Any) -> bytes:
-    """Write JSON in which every character is seen: controls, bidirectional marks and the like stand as escapes."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    """Write JSON, an object of a list a line, in which controls, bidirectional marks and the like stand as escapes."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True).replace('}, {"', '},\n{"') + "\n"  # no string holds {"
     return _NOT_PLAIN.sub(lambda mark: mark[0] if mark[0].isprintable() else json.dumps(mark[0])[1:-1], text).encode()
 
 
@@ -234,7 +235,8 @@ def _finding(document: object) -> ReportFinding:
     values = _checked(ReportFinding, document, "finding")
     if values["reason"] == "bad_url":
         values["target"] = values["target"].removeprefix("!")  # the mark of an address that is none
-    return ReportFinding(**values | {"chain": tuple(_hop(hop) for hop in values.get("chain", ()))})
+    values["chain"] = tuple(map(_hop, values.get("chain", ())))
+    return ReportFinding(**values)
 
 
 def _hop(hop: object) -> tuple[str, int | None]:
@@ -245,11 +247,21 @@ def _hop(hop: object) -> tuple[str, int | None]:
 
 
 def _checked(kind: type, document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    values = {field.name: document[field.name] for field in fields(kind) if field.name in document}
-    for field in fields(kind):
-        if field.name not in values and field.default is MISSING:
-            raise ValueError(f"{name}.{field.name} is missing")
-    for key, value in values.items():
-        if type(value) not in _KINDS.get(key, (str,)) or value not in _CHOICES.get(key, (value,)):
-            raise ValueError(f"{name}.{key} must not be {value!r}")
+    values = {}
+    for key, kinds, choices, needed in _keys(kind):
+        if key in document:
+            value = values[key] = document[key]
+            if type(value) not in kinds or (choices is not None and value not in choices):
+                raise ValueError(f"{name}.{key} must not be {value!r}")
+        elif needed:
+            raise ValueError(f"{name}.{key} is missing")
     return values
+
+
+@cache
+def _keys(kind: type) -> list[tuple[str, tuple[type, ...], set[str] | None, bool]]:
+    """Return for each key which types it may have, which values if not any, and whether it must be there."""
+    return [
+        (field.name, _KINDS.get(field.name, (str,)), _CHOICES.get(field.name), field.default is MISSING)
+        for field in fields(kind)
+    ]

@@ -1,7 +1,6 @@
 """One attempt at a crawl: what is already known goes in, and what is found goes to the store."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
@@ -11,11 +10,11 @@ from temporalio.exceptions import ApplicationError
 
 from gapless import links
 from gapless.artifacts import ArtifactStore
-from gapless.contract.link_audit import Crawled, LinkAuditRequest
+from gapless.contract.link_audit import Crawled, Findings, LinkAuditRequest
 from gapless.links.client import USER_AGENT
-from gapless.links.engine import Finished
+from gapless.links.engine import Summary
 from gapless.links.retry import retry_after
-from gapless_activities import last_crawl
+from gapless_activities import findings, last_crawl
 from gapless_activities.chain import Chain
 
 log = structlog.get_logger()
@@ -59,36 +58,46 @@ async def crawl(
         StoreUnavailable, ChildLost: the next attempt goes on.
     """
     scope = scope_of(request)
-    done = await _fetched(scope, chain, stop, credentials)
-    if done is None:
+    end = _End(store)
+    data = await _fetched(scope, chain, stop, credentials, end)
+    if data is None:
         return None
+    done = end.summary
     if rests and chain.progress.rests < MAX_RESTS and (rest := await _rest(scope, done.refused)):
         chain.rest()
         return rest
-    crawled = await _kept(store, done)
-    if crawled.complete:
-        await last_crawl.keep(store, scope, crawled.crawl.digest)
-    return crawled
-
-
-async def _kept(store: ArtifactStore, done: Finished) -> Crawled:
-    report = await asyncio.to_thread(json.loads, done.report)  # a thread, so that heartbeats keep coming
+    stored = await store.put("crawl", data)
+    if done.complete:
+        await last_crawl.keep(store, scope, stored.digest)
     return Crawled(
-        crawl=await store.put("crawl", done.crawl),
-        findings=await store.put("report.json", done.report),
-        flaky=await store.put("flaky.json", done.flaky),
-        pages=report["pages"],
-        links=report["links"],
-        broken=report["total_broken"],
-        unverified=len({found["target"] for found in report["findings"] if found["result"] == "unverified"}),
-        complete=report["complete"],
-        incomplete_reason=report["incomplete_reason"],
+        crawl=stored,
+        findings=end.findings,
+        pages=done.pages,
+        links=done.links,
+        broken=done.broken,
+        unverified=done.unverified,
+        complete=done.complete,
+        incomplete_reason=done.incomplete_reason,
     )
 
 
+class _End:
+    """The end of a crawl: what it comes to is kept while the crawl itself is still being written."""
+
+    summary: Summary
+    findings: Findings
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+
+    async def keep(self, summary: Summary, report: bytes, flaky: bytes) -> None:
+        self.summary = summary
+        self.findings = await findings.keep(self._store, report, flaky)
+
+
 async def _fetched(
-    scope: links.Scope, chain: Chain, stop: asyncio.Event, credentials: Mapping[str, tuple[str, ...]]
-) -> Finished | None:
+    scope: links.Scope, chain: Chain, stop: asyncio.Event, credentials: Mapping[str, tuple[str, ...]], end: _End
+) -> bytes | None:
     while True:
         sealed, previous = await chain.load(scope)
         try:
@@ -98,6 +107,7 @@ async def _fetched(
                 previous=previous,
                 seal=chain.seal,
                 progress=chain.note,
+                over=end.keep,
                 credentials=credentials,
                 stop=stop,
             )

@@ -20,6 +20,7 @@ from gapless.contract.link_audit import (
     AuditOutcome,
     Crawled,
     CrawlProgress,
+    Findings,
     Judgement,
     LinkAuditActivities,
     LinkAuditRequest,
@@ -29,16 +30,15 @@ from gapless.contract.link_audit import (
     Verdict,
 )
 from gapless.errors import ConfigurationError
-from gapless.links.report.document import Report, flaky, read_findings, read_report, report_of, write
-from gapless.links.report.markdown import markdown
-from gapless.links.report.review import review
+from gapless.links.report.document import Report, write
 from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import open_provider
 from gapless.text import cell
+from gapless_activities import findings
 from gapless_activities.beats import beating
 from gapless_activities.chain import Chain
 from gapless_activities.crawling import Rest, crawl, scope_of
-from gapless_activities.nightly import Found, tell
+from gapless_activities.nightly import tell
 from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
 _MAX_CLAIM_FILE = 5 * 1024 * 1024
@@ -126,29 +126,23 @@ class AuditActivities(LinkAuditActivities):
         return await beating(activity.heartbeat, self._reported(request))
 
     async def _reported(self, request: ReportRequest) -> AuditOutcome:
-        found, agent, url = await self._found(request.crawled), request.agent, request.request.url
-        verdict = await self._verdict(agent)
+        crawled, agent, url = request.crawled, request.agent, request.request.url
+        kept = crawled.findings or await findings.keep_those_of(self._store, await self._crawl(crawled))
+        found, verdict = await findings.load(self._store, kept), await self._verdict(agent)
         part = _agent_json(agent, verdict) if agent else None
         today, scope = activity.info().scheduled_time.date(), scope_of(request.request)
         told = await tell(self._store, scope, found, self._rules(), today, agent=part)
-        plain = request.crawled.findings if agent is None else None
+        text, document = await self._with_agent(kept, agent, verdict, url)
         return AuditOutcome(
-            **dict(request.crawled),
+            **dict(crawled) | {"findings": kept},
             url=url,
-            report_markdown=await self._markdown(found, agent, verdict, url),
-            report_json=plain or await self._json(found.report, agent, verdict),
+            report_markdown=text,
+            report_json=document,
             report_html=await self._store.put("report.html", told.page),
             changes=told.changes,
             agent=agent,
             broken_elsewhere=len(_broken_elsewhere(found.report)),
         )
-
-    async def _found(self, crawled: Crawled) -> Found:
-        """Return what the crawl came to, from what it left for this, or else from the whole of it."""
-        if crawled.findings is None or crawled.flaky is None:
-            return await asyncio.to_thread(_found_by, await self._crawl(crawled))
-        stored = [await self._store.get(each.digest) for each in (crawled.findings, crawled.flaky)]
-        return await asyncio.to_thread(_read, *stored)
 
     def _rules(self) -> ReportSettings:
         try:
@@ -156,14 +150,16 @@ class AuditActivities(LinkAuditActivities):
         except ValueError as error:
             raise ApplicationError(f"gapless.toml: {error}", type="BadSettings") from None
 
-    async def _markdown(
-        self, found: Found, agent: AgentReport | None, verdict: links.Verdict | None, url: str
-    ) -> Artifact:
-        text = await asyncio.to_thread(_report_markdown, found, agent, verdict, url)
-        return await self._store.put("report.md", text)
-
-    async def _json(self, report: Report, agent: AgentReport | None, verdict: links.Verdict | None) -> Artifact:
-        return await self._store.put("report.json", await asyncio.to_thread(_report_json, report, agent, verdict))
+    async def _with_agent(
+        self, kept: Findings, agent: AgentReport | None, verdict: links.Verdict | None, url: str
+    ) -> tuple[Artifact, Artifact]:
+        """Return the reports as Markdown and JSON, with the agent's part when one was asked."""
+        if agent is None:
+            return kept.report_markdown, kept.report_json
+        text = await self._store.get(kept.report_markdown.digest) + _agent_markdown(agent, verdict, url).encode()
+        report = json.loads(await self._store.get(kept.report_json.digest)) | {"agent": _agent_json(agent, verdict)}
+        document = await asyncio.to_thread(write, report)
+        return await self._store.put("report.md", text), await self._store.put("report.json", document)
 
     @activity.defn(name="recheck")
     async def recheck(self, request: RevisionRequest) -> Revision:
@@ -180,14 +176,14 @@ class AuditActivities(LinkAuditActivities):
             return Revision(recovered=len(recovered), still_broken=len(broken), details=request.recovered)
         revise(crawl, found)
         recovered |= found
-        now, agent = await asyncio.to_thread(_found_by, crawl), request.outcome.agent
-        verdict = await self._verdict(agent)
+        agent, now = request.outcome.agent, await findings.keep_those_of(self._store, crawl)
+        text, document = await self._with_agent(now, agent, await self._verdict(agent), request.outcome.url)
         return Revision(
             recovered=len(recovered),
             still_broken=len(broken) - len(found),
             details=await self._store.put("recovered.json", write({k: list(v) for k, v in recovered.items()})),
-            report_markdown=await self._markdown(now, agent, verdict, request.outcome.url),
-            report_json=await self._json(now.report, agent, verdict),
+            report_markdown=text,
+            report_json=document,
         )
 
     async def _recovered(self, details: Artifact | None) -> dict[str, Recovery]:
@@ -231,32 +227,13 @@ def _claim(claim: links.Claim) -> dict[str, Any]:
     return {"page": claim.page, "href": claim.href, "target": claim.target, "reason": claim.reason}
 
 
-def _found_by(crawl: links.Crawl) -> Found:
-    return Found(report_of(crawl), flaky(crawl))
-
-
-def _read(report: bytes, flaky_ones: bytes) -> Found:
-    return Found(read_report(json.loads(report)), read_findings(json.loads(flaky_ones)))
-
-
 def _broken_elsewhere(report: Report) -> set[str]:
     """Return the targets of which `broken_elsewhere` has the findings, as the report knows them."""
     site = report.site + "/"
     return {found.target for found in report.broken if found.reason != "bad_url" and not found.target.startswith(site)}
 
 
-def _report_markdown(found: Found, agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> bytes:
-    text = markdown(found.report, review(found.report, flaky=found.flaky))
-    return (text + _agent_markdown(agent, verdict, site)).encode()
-
-
-def _report_json(report: Report, agent: AgentReport | None, verdict: links.Verdict | None) -> bytes:
-    return write(report.to_dict() | ({"agent": _agent_json(agent, verdict)} if agent else {}))
-
-
-def _agent_markdown(agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> str:
-    if agent is None:
-        return ""
+def _agent_markdown(agent: AgentReport, verdict: links.Verdict | None, site: str) -> str:
     if verdict is None:
         return f"\n## Agent\n{cell(agent.note or str(agent.state))}\n"
     return "\n" + links.verdict_markdown(verdict, site=site)

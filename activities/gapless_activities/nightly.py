@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -13,20 +13,14 @@ from gapless import links
 from gapless.artifacts import ArtifactLost, ArtifactStore
 from gapless.contract.link_audit import Changes
 from gapless.encryption import KeyMissing
-from gapless.links.report.document import Report, ReportFinding
+from gapless.links.report.document import Report
 from gapless.links.report.history import History, read_history
 from gapless.links.report.page import html
 from gapless.links.report.review import Review, review
 from gapless.links.report.settings import ReportSettings
+from gapless_activities.findings import Found
 
 log = structlog.get_logger()
-
-
-class Found(NamedTuple):
-    """What a crawl came to: the report, and beside it what failed and then worked."""
-
-    report: Report
-    flaky: Sequence[ReportFinding]
 
 
 class Told(NamedTuple):

@@ -163,9 +163,9 @@ async def reported(
 
 
 async def _flaky(gapless: Gapless, outcome: AuditOutcome) -> Sequence[ReportFinding]:
-    if outcome.flaky is not None:
-        return read_findings(json.loads(await gapless.artifacts.get(outcome.flaky.digest)))
-    from gapless.links.result import Crawl  # by a worker that left nothing but the crawl
+    if outcome.findings is not None:
+        return read_findings(json.loads(await gapless.artifacts.get(outcome.findings.flaky.digest)))
+    from gapless.links.result import Crawl  # an earlier release left nothing but the crawl
 
     return flaky(Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest)))
 

@@ -9,7 +9,8 @@ from gapless.contract.link_audit import Changes
 from gapless.links import Scope, crawl
 from gapless.links.report.document import flaky, report_of
 from gapless.links.report.settings import ReportSettings
-from gapless_activities.nightly import Found, tell
+from gapless_activities.findings import Found
+from gapless_activities.nightly import tell
 from unit.links.httpsite import Reply, Route, Site, page
 
 DAY = date(2026, 1, 1)

@@ -13,13 +13,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, NamedTuple
 
+from gapless.links.check import UNVERIFIED
 from gapless.links.crawl import crawl
 from gapless.links.pool import ChildLost, Pool
-from gapless.links.report.document import flaky, report_of, write
+from gapless.links.report.document import documents
 from gapless.links.result import Crawl
 from gapless.links.retry import refused
 from gapless.links.scope import Progress, Scope
@@ -36,20 +37,28 @@ COLLECT_AFTER = 50_000
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-class Finished(NamedTuple):
-    """A crawl that is over, in bytes for a store: who asked for it need not read it to report.
+class Summary(NamedTuple):
+    """What a crawl comes to, for whoever asked for it: to report, nobody need read the crawl itself.
 
     Attributes:
-        crawl: all that was seen, for `Crawl.from_bytes`.
-        report: what report.json holds.
-        flaky: links that failed and then worked, as JSON for `read_findings`; a report has none.
+        pages, links, broken, unverified: as `Crawled` counts them.
+        complete: whether the whole site was seen.
+        incomplete_reason: why not, in one line, or None.
         refused: an address of the site that was refused because the site was asked too much, or None.
     """
 
-    crawl: bytes
-    report: bytes
-    flaky: bytes
+    pages: int
+    links: int
+    broken: int
+    unverified: int
+    complete: bool
+    incomplete_reason: str | None
     refused: str | None
+
+
+Over = Callable[[Summary, bytes, bytes], Awaitable[None]]
+"""Takes what a crawl comes to, what report.json holds of it, and links that failed and then worked, as JSON for
+`read_findings`: a report has none of these."""
 
 
 def processes() -> int:
@@ -64,9 +73,10 @@ async def crawl_apart(
     previous: bytes | None = None,
     seal: Callable[[bytes], Awaitable[None]] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    over: Over | None = None,
     credentials: Mapping[str, tuple[str, ...]] | None = None,
     stop: asyncio.Event | None = None,
-) -> Finished | None:
+) -> bytes | None:
     """Crawl in a process of its own; arguments and errors as of `crawl`.
 
     Args:
@@ -75,11 +85,12 @@ async def crawl_apart(
         previous: the bytes of the last crawl of this scope.
         seal: awaited with each new segment.
         progress: called as the audit goes on.
+        over: awaited when the crawl is over, with what it comes to, while its bytes are still being written.
         credentials: header fields, each as `Name: value`, by origin.
         stop: when it is set, what was fetched is sealed, and the crawl ends; it can be resumed.
 
     Returns:
-        The crawl and what it comes to, or None when it was stopped.
+        The bytes of the crawl, or None when it was stopped.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "gapless.links.engine"),
@@ -101,7 +112,7 @@ async def crawl_apart(
         speaking.append(asyncio.create_task(_speak(process.stdin)))
         if stop is not None:
             speaking.append(asyncio.create_task(_stop(stop, process.stdin)))
-        return await _attend(process.stdin, process.stdout, seal, progress)
+        return await _attend(process.stdin, process.stdout, seal, progress, over)
     finally:
         for task in speaking:
             task.cancel()
@@ -126,7 +137,8 @@ async def _attend(
     source: asyncio.StreamReader,
     seal: Callable[[bytes], Awaitable[None]] | None,
     progress: Callable[[Progress], None] | None,
-) -> Finished | None:
+    over: Over | None,
+) -> bytes | None:
     found: list[bytes] = []
     while True:
         try:
@@ -145,11 +157,10 @@ async def _attend(
             raise ValueError(message) if kind == "ValueError" else ChildLost(message)
         elif head[:1] == FOUND:
             found.append(data)
-        elif head[:1] == DONE:
-            report, flaky_ones, refused_one = found
-            return Finished(data, report, flaky_ones, refused_one.decode() or None)
-        elif head[:1] == STOPPED:
-            return None
+            if over is not None and len(found) == 3:
+                await over(Summary(*json.loads(found[0])), *found[1:])
+        elif head[:1] in {DONE, STOPPED}:
+            return data if head[:1] == DONE else None
 
 
 class _Owner:
@@ -241,17 +252,23 @@ async def _crawl(owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], p
             seal=owner.seal,
             progress=owner.progress,
         )
-    for found in _found(done):
-        owner.say(FOUND, found)
+    for part in _found(done):
+        owner.say(FOUND, part)
     owner.say(DONE, done.to_bytes())
 
 
-def _found(done: Crawl) -> Iterator[bytes]:
-    """Yield what a crawl comes to, in the order of `Finished`."""
-    yield write(report_of(done).to_dict())
-    yield write([found.to_dict() for found in flaky(done)])
-    refusing = (url for url, record in done.records.items() if refused(record) and done.scope.on_site(url))
-    yield next(refusing, "").encode()
+def _found(done: Crawl) -> tuple[bytes, bytes, bytes]:
+    """Return what `Over` takes."""
+    summary = Summary(
+        pages=len(done.pages),
+        links=done.links,
+        broken=len(done.broken()),
+        unverified=len({found.target for found in done.findings() if found.result == UNVERIFIED}),
+        complete=done.complete,
+        incomplete_reason=done.incomplete_reason,
+        refused=next((url for url, each in done.records.items() if refused(each) and done.scope.on_site(url)), None),
+    )
+    return json.dumps(summary).encode(), *documents(done)
 
 
 def read_previous(data: bytes) -> Crawl | None:

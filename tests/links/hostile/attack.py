@@ -89,10 +89,10 @@ async def engine(scope: Scope, credentials: Mapping[str, tuple[str, ...]] | None
     """Audit as a worker does it."""
     begin, before = monotonic(), set(_children(os.getpid()))
     async with Memory(lambda: set(_children(os.getpid())) - before) as memory:
-        done = await crawl_apart(scope, credentials=credentials)
+        data = await crawl_apart(scope, credentials=credentials)
     seconds = monotonic() - begin
-    assert done is not None
-    return Run(report_json(Crawl.from_bytes(done.crawl)), memory.peak, seconds)
+    assert data is not None
+    return Run(report_json(Crawl.from_bytes(data)), memory.peak, seconds)
 
 
 class Memory:

@@ -141,6 +141,11 @@ def report_of(crawl: Crawl) -> Report:
     )
 
 
+def documents(crawl: Crawl) -> tuple[bytes, bytes]:
+    """Return what report.json holds of a finished crawl, and beside it, as a list of findings, what was flaky."""
+    return write(report_of(crawl).to_dict()), write([found.to_dict() for found in flaky(crawl)])
+
+
 def report_json(crawl: Crawl) -> dict[str, Any]:
     """Return the report of a finished crawl as plain values, one finding for each page and target that is not ok."""
     return report_of(crawl).to_dict()

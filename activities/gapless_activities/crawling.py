@@ -1,6 +1,7 @@
 """One attempt at a crawl: what is already known goes in, and what is found goes to the store."""
 
 import asyncio
+from asyncio.subprocess import Process
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
@@ -39,6 +40,7 @@ async def crawl(
     *,
     rests: bool,
     credentials: Mapping[str, tuple[str, ...]],
+    process: Process | None = None,
 ) -> Crawled | Rest | None:
     """Crawl, sealing the record in the chain, so that a lost worker costs what was not sealed.
 
@@ -49,6 +51,7 @@ async def crawl(
         stop: ends the crawl early when it is set; it can be gone on with.
         rests: whether the site can be left alone for a while.
         credentials: header fields by origin.
+        process: in which to crawl, if one was started before.
 
     Returns:
         The crawl, the pause that the site asks for, or None when it was stopped.
@@ -59,7 +62,7 @@ async def crawl(
     """
     scope = scope_of(request)
     end = _End(store)
-    data = await _fetched(scope, chain, stop, credentials, end)
+    data = await _fetched(scope, chain, stop, credentials, end, process)
     if data is None:
         return None
     done = end.summary
@@ -96,13 +99,19 @@ class _End:
 
 
 async def _fetched(
-    scope: links.Scope, chain: Chain, stop: asyncio.Event, credentials: Mapping[str, tuple[str, ...]], end: _End
+    scope: links.Scope,
+    chain: Chain,
+    stop: asyncio.Event,
+    credentials: Mapping[str, tuple[str, ...]],
+    end: _End,
+    process: Process | None,
 ) -> bytes | None:
     while True:
         sealed, previous = await chain.load(scope)
         try:
             return await links.crawl_apart(
                 scope,
+                process=process,
                 resume=sealed,
                 previous=previous,
                 seal=chain.seal,

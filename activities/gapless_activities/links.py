@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 import socket
+from asyncio.subprocess import Process
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ from gapless.contract.link_audit import (
     Verdict,
 )
 from gapless.errors import ConfigurationError
+from gapless.links import engine
 from gapless.links.report.document import Report, write
 from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import open_provider
@@ -50,6 +52,17 @@ class AuditActivities(LinkAuditActivities):
     def __init__(self, settings: Settings, store: ArtifactStore) -> None:
         self._settings = settings
         self._store = store
+        self._engine: Process | None = None
+
+    async def start_engine(self) -> None:
+        """Start the process of the next crawl before it is asked for: it takes a while to load."""
+        self._engine = await engine.start()
+
+    async def aclose(self) -> None:
+        """End that process, if no crawl had a use for it."""
+        if self._engine is not None and self._engine.returncode is None:
+            self._engine.kill()
+            await self._engine.wait()
 
     @activity.defn(name="admit_agent")
     async def admit_agent(self, request: LinkAuditRequest) -> Admission:
@@ -78,7 +91,8 @@ class AuditActivities(LinkAuditActivities):
     ) -> Crawled | Rest | None:
         """Crawl with the header fields that this worker has for the site; see `crawling.crawl`."""
         headers = self._settings.link_credentials
-        return await crawl(self._store, request, chain, stop, rests=rests, credentials=headers)
+        process, self._engine = self._engine, None
+        return await crawl(self._store, request, chain, stop, rests=rests, credentials=headers, process=process)
 
     @activity.defn(name="judge")
     async def judge(self, judgement: Judgement) -> AgentReport:

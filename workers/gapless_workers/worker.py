@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any
 
 import structlog
@@ -32,6 +33,13 @@ HEARTBEAT_THROTTLE = timedelta(milliseconds=20)
 RUNNER: WorkflowRunner = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("gapless", "structlog")
 )
+
+
+class Ahead(Enum):
+    """What takes a while to load, and is of no use to a run of another kind."""
+
+    PROVIDERS = auto()
+    CRAWL = auto()
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ async def worker(
     settings: Settings,
     queues: Sequence[str] = tuple(TaskQueue),
     *,
-    ahead: bool = False,
+    ahead: Ahead | None = None,
     interceptors: Sequence[Any] = (),
 ) -> AsyncIterator[None]:
     """Serve the queues until the block is left; a POST in flight is then waited for.
@@ -75,7 +83,7 @@ async def worker(
         client: of the server.
         settings: of this worker.
         queues: what to serve.
-        ahead: whether providers are opened before the first task: that takes a second, for which many runs have no use.
+        ahead: what is made ready before the first task asks for it.
         interceptors: of activities and workflows, besides our own.
 
     Raises:
@@ -87,7 +95,10 @@ async def worker(
     lanes = LaneActivities(store, audits)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
-        opening = asyncio.create_task(interactions.open_configured()) if ahead else None
+        stack.push_async_callback(audits.aclose)
+        if ahead is Ahead.CRAWL:
+            await audits.start_engine()
+        opening = asyncio.create_task(interactions.open_configured()) if ahead is Ahead.PROVIDERS else None
         wares = {queue: _wares(queue, interactions, audits, lanes) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:
@@ -120,5 +131,5 @@ def _worker(client: Client, settings: Settings, queue: str, served: _Wares, inte
 
 async def serve(client: Client, settings: Settings, queues: Sequence[str], stop: asyncio.Event, **options: Any) -> None:
     """Serve the queues until `stop` is set."""
-    async with worker(client, settings, queues, ahead=True, **options):
+    async with worker(client, settings, queues, ahead=Ahead.PROVIDERS, **options):
         await stop.wait()

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, NamedTuple
@@ -66,9 +67,22 @@ def processes() -> int:
     return min(os.cpu_count() or 1, 4)
 
 
+async def start() -> Process:
+    """Start a process that waits to be told what to crawl, and ends when nobody is there any more to tell."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "gapless.links.engine"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 22,
+        env={name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # noqa: TID251 (passed on, not read)
+        | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
 async def crawl_apart(
     scope: Scope,
     *,
+    process: Process | None = None,
     resume: Iterable[bytes] = (),
     previous: bytes | None = None,
     seal: Callable[[bytes], Awaitable[None]] | None = None,
@@ -81,6 +95,7 @@ async def crawl_apart(
 
     Args:
         scope: what to audit.
+        process: one that was started before, for this; otherwise, or when it has ended, one is started now.
         resume: segments that earlier attempts sealed, in order.
         previous: the bytes of the last crawl of this scope.
         seal: awaited with each new segment.
@@ -92,14 +107,8 @@ async def crawl_apart(
     Returns:
         The bytes of the crawl, or None when it was stopped.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "gapless.links.engine"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 22,
-        env={name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # noqa: TID251 (passed on, not read)
-        | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    if process is None or process.returncode is not None:
+        process = await start()
     assert process.stdin is not None
     assert process.stdout is not None
     speaking: list[asyncio.Task[None]] = []
@@ -223,13 +232,15 @@ class _Owner:
 
 def main() -> None:
     """Read what to crawl from standard input, and write segments, progress and the crawl to standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner, who stops this process
+    quieten()
     owner = _Owner(io.FileIO(0, closefd=False), sys.stdout.buffer)
-    head: dict[str, Any] = json.loads(owner.read())
+    if not (order := owner.read()):
+        return  # the owner had no use for it
+    head: dict[str, Any] = json.loads(order)
     previous = owner.read()
     resume = [owner.read() for _ in range(head["segments"])]
     scope = Scope(**head["scope"])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner, who stops this process
-    quieten()
     pool = Pool(scope, processes=processes(), credentials=head["credentials"])
     try:
         asyncio.run(_crawl(owner, scope, pool, resume, previous))

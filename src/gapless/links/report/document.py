@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from types import NoneType
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from gapless.links import check
 from gapless.links.result import Crawl, Finding
@@ -20,7 +20,6 @@ _NOT_PLAIN = re.compile(r"[^ -~\n]")
 REFUSALS = frozenset({"cf_challenge", "rate_limited", "refused"})
 
 Result = Literal["broken", "unverified", "warning", "flaky"]
-Confirmation = Literal["confirmed", "single"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class ReportFinding:
     line: int | None = None
     column: int | None = None
     attempts: int = 1
-    confirmation: Confirmation = "single"
+    confirmation: Literal["confirmed", "single"] = "single"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it with plain values only."""
@@ -159,25 +158,17 @@ def flaky(crawl: Crawl) -> tuple[ReportFinding, ...]:
 def _shown(crawl: Crawl, found: Finding) -> ReportFinding:
     """Return a finding with addresses as people know them."""
     shown = crawl.scope.shown
-    return ReportFinding(
-        page=shown(found.page),
-        href=found.href,
-        target=shown(found.target),
-        result=cast("Result", found.result),
-        reason=found.reason,
-        status=found.status,
-        chain=tuple((shown(url), status) for url, status in found.chain),
-        text=found.text,
-        line=found.line,
-        column=found.column,
-        attempts=found.attempts,
-        confirmation=cast("Confirmation", found.confirmation),
-    )
+    values = {name: getattr(found, name) for name in found.__slots__}
+    if crawl.scope.public:
+        chain = tuple((shown(url), status) for url, status in found.chain)
+        values |= {"page": shown(found.page), "target": shown(found.target), "chain": chain}
+    return ReportFinding(**values)
 
 
 def write(value: Any) -> bytes:
-    """Write JSON, an object of a list a line, in which controls, bidirectional marks and the like stand as escapes."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True).replace('}, {"', '},\n{"') + "\n"  # no string holds {"
+    """Write JSON, a value a line, in which controls, bidirectional marks and the like stand as escapes."""
+    # With `indent` Python leaves this to slower code.
+    text = json.dumps(value, separators=(",\n", ": "), ensure_ascii=False, sort_keys=True) + "\n"
     return _NOT_PLAIN.sub(lambda mark: mark[0] if mark[0].isprintable() else json.dumps(mark[0])[1:-1], text).encode()
 
 

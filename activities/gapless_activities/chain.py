@@ -7,12 +7,10 @@ from gapless import links
 from gapless.artifacts import ArtifactLost, ArtifactStore
 from gapless.contract.link_audit import CrawlProgress
 from gapless.links import segments
-from gapless.links.record import Record
+from gapless.links.retry import refused
 from gapless_activities import last_crawl
 
 log = structlog.get_logger()
-
-REFUSED = 429
 
 
 class Chain:
@@ -87,11 +85,6 @@ class Chain:
 
     def _note(self, **changes: object) -> None:
         self.progress = self.progress.model_copy(update=changes)
-
-
-def refused(record: Record) -> bool:
-    """Say whether a host refused to answer because it was asked too much."""
-    return record.status == REFUSED or record.error == "rate_limited"
 
 
 def _without_refused(segment: bytes) -> bytes:

@@ -1,21 +1,22 @@
 """One attempt at a crawl: what is already known goes in, and what is found goes to the store."""
 
 import asyncio
+from asyncio.subprocess import Process
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
-import aiohttp
 import structlog
 from temporalio.exceptions import ApplicationError
 
 from gapless import links
 from gapless.artifacts import ArtifactStore
-from gapless.contract.link_audit import Crawled, LinkAuditRequest
+from gapless.contract.link_audit import Crawled, Findings, LinkAuditRequest
 from gapless.links.client import USER_AGENT
+from gapless.links.engine import Summary
 from gapless.links.retry import retry_after
-from gapless_activities import last_crawl
-from gapless_activities.chain import Chain, refused
+from gapless_activities import findings, last_crawl
+from gapless_activities.chain import Chain
 
 log = structlog.get_logger()
 
@@ -39,6 +40,7 @@ async def crawl(
     *,
     rests: bool,
     credentials: Mapping[str, tuple[str, ...]],
+    process: Process | None = None,
 ) -> Crawled | Rest | None:
     """Crawl, sealing the record in the chain, so that a lost worker costs what was not sealed.
 
@@ -49,6 +51,7 @@ async def crawl(
         stop: ends the crawl early when it is set; it can be gone on with.
         rests: whether the site can be left alone for a while.
         credentials: header fields by origin.
+        process: in which to crawl, if one was started before.
 
     Returns:
         The crawl, the pause that the site asks for, or None when it was stopped.
@@ -58,41 +61,62 @@ async def crawl(
         StoreUnavailable, ChildLost: the next attempt goes on.
     """
     scope = scope_of(request)
-    data = await _fetched(scope, chain, stop, credentials)
+    end = _End(store)
+    data = await _fetched(scope, chain, stop, credentials, end, process)
     if data is None:
         return None
-    # Seconds of work on a large site go to threads, so that heartbeats keep coming.
-    done = await asyncio.to_thread(links.Crawl.from_bytes, data)
-    if rests and chain.progress.rests < MAX_RESTS and (rest := await _rest(done)):
+    done = end.summary
+    if rests and chain.progress.rests < MAX_RESTS and (rest := await _rest(scope, done.refused)):
         chain.rest()
         return rest
-    findings = await asyncio.to_thread(done.findings)
     stored = await store.put("crawl", data)
     if done.complete:
         await last_crawl.keep(store, scope, stored.digest)
     return Crawled(
         crawl=stored,
-        pages=len(done.pages),
+        findings=end.findings,
+        pages=done.pages,
         links=done.links,
-        broken=len(done.broken()),
-        unverified=len({finding.target for finding in findings if finding.result == "unverified"}),
+        broken=done.broken,
+        unverified=done.unverified,
         complete=done.complete,
         incomplete_reason=done.incomplete_reason,
     )
 
 
+class _End:
+    """The end of a crawl: what it comes to is kept while the crawl itself is still being written."""
+
+    summary: Summary
+    findings: Findings
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+
+    async def keep(self, summary: Summary, report: bytes, flaky: bytes) -> None:
+        self.summary = summary
+        self.findings = await findings.keep(self._store, report, flaky)
+
+
 async def _fetched(
-    scope: links.Scope, chain: Chain, stop: asyncio.Event, credentials: Mapping[str, tuple[str, ...]]
+    scope: links.Scope,
+    chain: Chain,
+    stop: asyncio.Event,
+    credentials: Mapping[str, tuple[str, ...]],
+    end: _End,
+    process: Process | None,
 ) -> bytes | None:
     while True:
         sealed, previous = await chain.load(scope)
         try:
             return await links.crawl_apart(
                 scope,
+                process=process,
                 resume=sealed,
                 previous=previous,
                 seal=chain.seal,
                 progress=chain.note,
+                over=end.keep,
                 credentials=credentials,
                 stop=stop,
             )
@@ -103,14 +127,12 @@ async def _fetched(
             chain.forget()
 
 
-async def _rest(done: links.Crawl) -> Rest | None:
-    """Return the pause that the site asks for, when it refused some of its pages and still does so.
+async def _rest(scope: links.Scope, refused: str | None) -> Rest | None:
+    """Return the pause that the site asks for, when it refused one of its pages and still does so.
 
-    One of them is asked for once more, since a crawl does not keep what `Retry-After` said.
+    That page is asked for once more, since a crawl does not keep what `Retry-After` said.
     """
-    scope = done.scope
-    url = next((url for url, record in done.records.items() if refused(record) and scope.on_site(url)), None)
-    seconds = await _asked(url, scope.timeout) if url else 0.0
+    seconds = await _asked(refused, scope.timeout) if refused else 0.0
     if seconds <= ENGINE_PATIENCE:
         return None
     log.info("crawl.rest", site=scope.host, seconds=seconds)
@@ -119,6 +141,8 @@ async def _rest(done: links.Crawl) -> Rest | None:
 
 async def _asked(url: str, timeout: float) -> float:  # noqa: ASYNC109 (handed on)
     """Return how many seconds a host asks to be left alone."""
+    import aiohttp  # few sites ask for a pause, and it takes a while to load
+
     try:
         async with (
             aiohttp.ClientSession(

@@ -3,8 +3,8 @@
 import asyncio
 import ipaddress
 import json
-import re
 import socket
+from asyncio.subprocess import Process
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ from gapless.contract.link_audit import (
     AuditOutcome,
     Crawled,
     CrawlProgress,
+    Findings,
     Judgement,
     LinkAuditActivities,
     LinkAuditRequest,
@@ -31,11 +32,16 @@ from gapless.contract.link_audit import (
     Verdict,
 )
 from gapless.errors import ConfigurationError
+from gapless.links import engine
+from gapless.links.report.document import Report, write
+from gapless.links.report.markdown import markdown
+from gapless.links.report.review import review
 from gapless.links.report.settings import ReportSettings
 from gapless.links.report.suggestions import Advice as Advised
 from gapless.links.report.suggestions import advice_markdown, read_advice
 from gapless.providers.base import open_provider
 from gapless.text import cell
+from gapless_activities import findings
 from gapless_activities.beats import beating
 from gapless_activities.chain import Chain
 from gapless_activities.crawling import Rest, crawl, scope_of
@@ -43,7 +49,6 @@ from gapless_activities.nightly import tell
 from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
 _MAX_CLAIM_FILE = 5 * 1024 * 1024
-_NOT_PLAIN = re.compile(r"[^ -~\n]")
 
 
 class AuditActivities(LinkAuditActivities):
@@ -52,6 +57,17 @@ class AuditActivities(LinkAuditActivities):
     def __init__(self, settings: Settings, store: ArtifactStore) -> None:
         self._settings = settings
         self._store = store
+        self._engine: Process | None = None
+
+    async def start_engine(self) -> None:
+        """Start the process of the next crawl before it is asked for: it takes a while to load."""
+        self._engine = await engine.start()
+
+    async def aclose(self) -> None:
+        """End that process, if no crawl had a use for it."""
+        if self._engine is not None and self._engine.returncode is None:
+            self._engine.kill()
+            await self._engine.wait()
 
     @activity.defn(name="admit_agent")
     async def admit_agent(self, request: LinkAuditRequest) -> Admission:
@@ -80,7 +96,8 @@ class AuditActivities(LinkAuditActivities):
     ) -> Crawled | Rest | None:
         """Crawl with the header fields that this worker has for the site; see `crawling.crawl`."""
         headers = self._settings.link_credentials
-        return await crawl(self._store, request, chain, stop, rests=rests, credentials=headers)
+        process, self._engine = self._engine, None
+        return await crawl(self._store, request, chain, stop, rests=rests, credentials=headers, process=process)
 
     @activity.defn(name="judge")
     async def judge(self, judgement: Judgement) -> AgentReport:
@@ -100,7 +117,7 @@ class AuditActivities(LinkAuditActivities):
         text, files = await self._claimed(result)
         claims, problems = await asyncio.to_thread(links.parse_claims, text, site=request.url, files=files)
         verdict = await links.judge(crawl, claims, scope_of(request))
-        details = await self._store.put("verdict.json", _json(verdict.to_dict()))
+        details = await self._store.put("verdict.json", write(verdict.to_dict()))
         return AgentReport(
             agent=outcome.target,
             state=outcome.state,
@@ -108,7 +125,7 @@ class AuditActivities(LinkAuditActivities):
             submissions=outcome.submissions,
             usage=result.usage,
             cost=result.cost,
-            claims=await self._store.put("claims.json", _json([_claim(claim) for claim in claims])),
+            claims=await self._store.put("claims.json", write([_claim(claim) for claim in claims])),
             verdict=Verdict(
                 confirmed=len(verdict.confirmed),
                 false_alarms=len(verdict.false_alarms),
@@ -124,24 +141,28 @@ class AuditActivities(LinkAuditActivities):
 
     @activity.defn(name="report")
     async def report(self, request: ReportRequest) -> AuditOutcome:
-        """Write the report as Markdown and JSON."""
+        """Write the report as Markdown, JSON and HTML."""
         return await beating(activity.heartbeat, self._reported(request))
 
     async def _reported(self, request: ReportRequest) -> AuditOutcome:
-        crawl, agent, url = await self._crawl(request.crawled), request.agent, request.request.url
-        markdown, document = await self._written(crawl, agent, request.advice, url)
-        body = json.loads(await self._store.get(document.digest))
-        told = await tell(self._store, crawl, body, self._rules(), activity.info().scheduled_time.date())
+        crawled, agent, url = request.crawled, request.agent, request.request.url
+        kept = crawled.findings or await findings.keep_those_of(self._store, await self._crawl(crawled))
+        found, verdict = await findings.load(self._store, kept), await self._verdict(agent)
+        advised = await self._advised(request.advice)
+        part = _agent_json(agent, verdict) if agent else None
+        today, scope = activity.info().scheduled_time.date(), scope_of(request.request)
+        told = await tell(self._store, scope, found, self._rules(), today, agent=part, advised=advised)
+        text, document = await self._with_agents(kept, found, agent, verdict, advised, url)
         return AuditOutcome(
-            **dict(request.crawled),
+            **dict(crawled) | {"findings": kept},
             url=url,
-            report_markdown=markdown,
+            report_markdown=text,
             report_json=document,
             report_html=await self._store.put("report.html", told.page),
             changes=told.changes,
             agent=agent,
             advice=request.advice,
-            broken_elsewhere=len(broken_elsewhere(crawl)),
+            broken_elsewhere=len(_broken_elsewhere(found.report)),
         )
 
     def _rules(self) -> ReportSettings:
@@ -150,14 +171,30 @@ class AuditActivities(LinkAuditActivities):
         except ValueError as error:
             raise ApplicationError(f"gapless.toml: {error}", type="BadSettings") from None
 
-    async def _written(
-        self, crawl: links.Crawl, agent: AgentReport | None, advice: Advice | None, url: str
+    async def _with_agents(
+        self,
+        kept: Findings,
+        found: findings.Found,
+        agent: AgentReport | None,
+        verdict: links.Verdict | None,
+        advised: Advised | None,
+        url: str,
     ) -> tuple[Artifact, Artifact]:
-        """Write both reports, and return where they are."""
-        verdict, advised = await self._verdict(agent), await self._advised(advice)
-        markdown = await asyncio.to_thread(_report_markdown, crawl, agent, verdict, advised, url)
-        document = await asyncio.to_thread(_report_json, crawl, agent, verdict, advised)
-        return await self._store.put("report.md", markdown), await self._store.put("report.json", document)
+        """Return the reports as Markdown and JSON, with the parts of the agents that were asked."""
+        if agent is None and advised is None:
+            return kept.report_markdown, kept.report_json
+        text = await self._store.get(kept.report_markdown.digest)
+        document = json.loads(await self._store.get(kept.report_json.digest))
+        if advised is not None:
+            judged = review(found.report, flaky=found.flaky)
+            text = (await asyncio.to_thread(markdown, found.report, judged, instead=advised.by_target)).encode()
+            document["advice"] = advised.to_dict()
+        if agent is not None:
+            text += _agent_markdown(agent, verdict, url).encode()
+            document["agent"] = _agent_json(agent, verdict)
+        text += advice_markdown(advised, found.report.site).encode()
+        body = await asyncio.to_thread(write, document)
+        return await self._store.put("report.md", text), await self._store.put("report.json", body)
 
     @activity.defn(name="recheck")
     async def recheck(self, request: RevisionRequest) -> Revision:
@@ -174,14 +211,15 @@ class AuditActivities(LinkAuditActivities):
             return Revision(recovered=len(recovered), still_broken=len(broken), details=request.recovered)
         revise(crawl, found)
         recovered |= found
-        markdown, document = await self._written(
-            crawl, request.outcome.agent, request.outcome.advice, request.outcome.url
-        )
+        agent, now = request.outcome.agent, await findings.keep_those_of(self._store, crawl)
+        verdict, advised = await self._verdict(agent), await self._advised(request.outcome.advice)
+        revised = await findings.load(self._store, now)
+        text, document = await self._with_agents(now, revised, agent, verdict, advised, request.outcome.url)
         return Revision(
             recovered=len(recovered),
             still_broken=len(broken) - len(found),
-            details=await self._store.put("recovered.json", _json({k: list(v) for k, v in recovered.items()})),
-            report_markdown=markdown,
+            details=await self._store.put("recovered.json", write({k: list(v) for k, v in recovered.items()})),
+            report_markdown=text,
             report_json=document,
         )
 
@@ -234,25 +272,13 @@ def _claim(claim: links.Claim) -> dict[str, Any]:
     return {"page": claim.page, "href": claim.href, "target": claim.target, "reason": claim.reason}
 
 
-def _report_markdown(
-    crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None, advised: Advised | None, site: str
-) -> bytes:
-    report = links.report_markdown(crawl, instead=advised.by_target if advised else {})
-    return (
-        report + _agent_markdown(agent, verdict, site) + advice_markdown(advised, crawl.scope.shown(crawl.scope.site))
-    ).encode()
+def _broken_elsewhere(report: Report) -> set[str]:
+    """Return the targets of which `broken_elsewhere` has the findings, as the report knows them."""
+    site = report.site + "/"
+    return {found.target for found in report.broken if found.reason != "bad_url" and not found.target.startswith(site)}
 
 
-def _report_json(
-    crawl: links.Crawl, agent: AgentReport | None, verdict: links.Verdict | None, advised: Advised | None
-) -> bytes:
-    agents = {"agent": _agent_json(agent, verdict)} if agent else {}
-    return _json(links.report_json(crawl) | agents | ({"advice": advised.to_dict()} if advised else {}))
-
-
-def _agent_markdown(agent: AgentReport | None, verdict: links.Verdict | None, site: str) -> str:
-    if agent is None:
-        return ""
+def _agent_markdown(agent: AgentReport, verdict: links.Verdict | None, site: str) -> str:
     if verdict is None:
         return f"\n## Agent\n{cell(agent.note or str(agent.state))}\n"
     return "\n" + links.verdict_markdown(verdict, site=site)
@@ -262,9 +288,3 @@ def _agent_json(agent: AgentReport, verdict: links.Verdict | None) -> dict[str, 
     """Return the agent's part without what differs from run to run: reports depend on the site only."""
     judged = verdict.to_dict() if verdict else None
     return {"agent": agent.agent, "state": agent.state.value, "note": agent.note, "verdict": judged}
-
-
-def _json(value: Any) -> bytes:
-    """Write JSON in which every character is seen: controls, bidirectional marks and the like stand as escapes."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    return _NOT_PLAIN.sub(lambda mark: mark[0] if mark[0].isprintable() else json.dumps(mark[0])[1:-1], text).encode()

@@ -13,12 +13,13 @@ from gapless import links
 from gapless.artifacts import ArtifactLost, ArtifactStore
 from gapless.contract.link_audit import Changes
 from gapless.encryption import KeyMissing
-from gapless.links.report.document import flaky, read_report
+from gapless.links.report.document import Report
 from gapless.links.report.history import History, read_history
 from gapless.links.report.page import html
 from gapless.links.report.review import Review, review
 from gapless.links.report.settings import ReportSettings
-from gapless.links.report.suggestions import read_advice
+from gapless.links.report.suggestions import Advice
+from gapless_activities.findings import Found
 
 log = structlog.get_logger()
 
@@ -31,7 +32,14 @@ class Told(NamedTuple):
 
 
 async def tell(
-    store: ArtifactStore, crawl: links.Crawl, document: Mapping[str, Any], settings: ReportSettings, today: date
+    store: ArtifactStore,
+    scope: links.Scope,
+    found: Found,
+    settings: ReportSettings,
+    today: date,
+    *,
+    agent: Mapping[str, Any] | None = None,
+    advised: Advice | None = None,
 ) -> Told:
     """Compare a report with what is known of its site, keep what it adds, and write the page for browsers.
 
@@ -39,28 +47,28 @@ async def tell(
 
     Args:
         store: where histories are.
-        crawl: the audit's.
-        document: what report.json holds.
+        scope: what the audit covered.
+        found: what it came to.
         settings: the site's rules.
         today: the day of the audit.
+        agent: the agent's part of the report.
+        advised: the advice's part.
 
     Raises:
         StoreUnavailable: the next attempt goes on.
     """
-    name = _name(crawl.scope)
-    known = await past(store, crawl.scope)
-    report, agent = read_report(document), document.get("agent")
+    name, report = _name(scope), found.report
+    known = await past(store, scope)
     judged = await asyncio.to_thread(
-        review, report, settings, today=today, history=known, flaky=flaky(crawl), agent=agent
+        review, report, settings, today=today, history=known, flaky=found.flaky, agent=agent
     )
-    advised = read_advice(document.get("advice"))
     page = await asyncio.to_thread(html, report, judged.history, agent, judged=judged, advised=advised)
     kept = await store.put("history.json", json.dumps(judged.history.to_dict()).encode())
     await store.put_named(name, kept.digest.encode())
     return Told(page.encode(), _changes(judged, report))
 
 
-def _changes(judged: Review, report: Any) -> Changes | None:
+def _changes(judged: Review, report: Report) -> Changes | None:
     if judged.ill is not None:
         return Changes(new=0, fixed=0, still_broken=0, ill=judged.ill[:1000])
     if judged.changes is None:

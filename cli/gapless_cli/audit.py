@@ -1,5 +1,6 @@
 """`gapless audit`: the main job."""
 
+import json
 import os
 from collections.abc import Sequence
 from decimal import Decimal
@@ -10,14 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
-from gapless import links
 from gapless.client import Gapless, audit_id
 from gapless.config import TOML
 from gapless.contract.link_audit import Advice, AgentReport, AuditOutcome, LinkAuditRequest
 from gapless.contract.queues import TaskQueue
 from gapless.crawl_options import read_crawl_options
 from gapless.errors import ConfigurationError
-from gapless.links.report.document import flaky
+from gapless.links.report.document import ReportFinding, flaky, read_findings
 from gapless.links.report.history import History
 from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import check_known
@@ -183,8 +183,15 @@ async def reported(
 ) -> LinkReport:
     """Return an audit's report under rules."""
     body = await gapless.artifacts.get(outcome.report_json.digest)
-    crawl = links.Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest))
-    return LinkReport(body, rules or ReportSettings(), past, flaky(crawl))
+    return LinkReport(body, rules or ReportSettings(), past, await _flaky(gapless, outcome))
+
+
+async def _flaky(gapless: Gapless, outcome: AuditOutcome) -> Sequence[ReportFinding]:
+    if outcome.findings is not None:
+        return read_findings(json.loads(await gapless.artifacts.get(outcome.findings.flaky.digest)))
+    from gapless.links.result import Crawl  # an earlier release left nothing but the crawl
+
+    return flaky(Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest)))
 
 
 def summary(outcome: AuditOutcome) -> list[tuple[str, str]]:

@@ -111,18 +111,24 @@ async def check_store(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def attended(gapless: Gapless, queue: str) -> AsyncIterator[None]:
-    """Serve a run's private queue from this process; on our shared queues others do that."""
+async def attended(gapless: Gapless, queue: str, *, crawls: bool = False) -> AsyncIterator[None]:
+    """Serve a run's private queue from this process; on our shared queues others do that.
+
+    Args:
+        gapless: the connection.
+        queue: the run's.
+        crawls: whether the run is going to crawl at once.
+    """
     if queue in set(TaskQueue):
         if not await gapless.has_worker(queue):
             say(f"No worker polls {queue} now; start one with: gapless worker")
         yield
         return
-    from gapless_workers.worker import worker
+    from gapless_workers.worker import Ahead, worker
 
     hint: asyncio.TimerHandle | None = None
     try:
-        async with worker(gapless.client, gapless.settings, [queue]):
+        async with worker(gapless.client, gapless.settings, [queue], ahead=Ahead.CRAWL if crawls else None):
             try:
                 yield
             finally:

@@ -35,7 +35,8 @@ async def see_through(gapless: Gapless, run: Run[T], again: str) -> T:
     Raises:
         RunFailed: it ended without an outcome.
     """
-    async with attended(gapless, (await run.status()).queue):
+    status = await run.status()
+    async with attended(gapless, status.queue, crawls=status.kind == "LinkAudit"):
         try:
             return await follow(gapless, run)
         except RunFailed:

@@ -19,7 +19,6 @@ from gapless.links.report.review import Review, read_baseline, review
 from gapless.links.report.sarif import sarif
 from gapless.links.report.settings import ReportSettings
 from gapless.links.report.suggestions import advice_markdown, read_advice
-from gapless.links.verdict import agent_markdown
 
 HISTORY = "history.json"
 
@@ -77,12 +76,15 @@ class LinkReport:
 
     def markdown(self, limit: int | None = None) -> str:
         """Return the report as Markdown; with a limit, without the parts of agents and with long lists cut."""
-        instead = self._advice.by_target if self._advice else {}
+        instead, site = self._advice.by_target if self._advice else {}, self.report.site
         text = markdown(self.report, self.review, limit=limit, instead=instead)
         if limit is not None:
             return text
-        site = self.report.site
-        return text + agent_markdown(self.agent, site) + advice_markdown(self._advice, site)
+        if self.agent:
+            from gapless.links.verdict import agent_markdown  # most audits ask no agent
+
+            text += agent_markdown(self.agent, site)
+        return text + advice_markdown(self._advice, site)
 
     def annotations(self) -> str:
         """Return the lines that a code host's runner shows at the files they name."""

@@ -1,5 +1,6 @@
 """The console script. A command's module is loaded when the command is used, so that help is quick."""
 
+import gc
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -14,6 +15,8 @@ from gapless_cli import flags
 from gapless_workers.main import leave
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+COLLECT_AFTER = 50_000
+"""Objects between two collections of garbage: modules and reports are none, and looking at them costs."""
 
 COMMANDS = {
     "audit": "Audit the links of a site, durably.",
@@ -45,6 +48,7 @@ class Lazy(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"gapless_cli.{_MODULES.get(cmd_name, cmd_name)}")
+        gc.freeze()  # modules stay
         if (group := getattr(module, "app", None)) is None:
             group = _typer()
             group.command(cmd_name)(getattr(module, "list_" if cmd_name == "list" else cmd_name))
@@ -88,6 +92,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run a command and leave with its exit code; an error is one line on stderr."""
+    gc.set_threshold(COLLECT_AFTER)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal speaks UTF-8

@@ -3,16 +3,15 @@
 import asyncio
 import hashlib
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-
-import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
+from typing import TYPE_CHECKING
 
 from gapless.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 @asynccontextmanager
@@ -41,10 +40,7 @@ async def serve(folder: Path, port: int | None = None) -> AsyncIterator[str]:
     The port is the same each time for the same folder where it is free, so that an interrupted audit finds its
     site again.
     """
-    app = Starlette(routes=[Mount("/", StaticFiles(directory=folder, html=True))])
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
-    server = _Server(config)
-    listener = _listen(port or _port_of(folder))
+    server, listener = _server(folder), _listen(port or _port_of(folder))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
@@ -70,8 +66,13 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the process's signals to whoever has them."""
-        yield
+def _server(folder: Path) -> "uvicorn.Server":
+    import uvicorn  # a site that is audited where it is needs none of this
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from starlette.staticfiles import StaticFiles
+
+    app = Starlette(routes=[Mount("/", StaticFiles(directory=folder, html=True))])
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    server.capture_signals = nullcontext  # type: ignore[method-assign, assignment] # they are left to whoever has them
+    return server

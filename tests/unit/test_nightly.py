@@ -6,8 +6,10 @@ import pytest
 
 from gapless.artifacts import ArtifactStore
 from gapless.contract.link_audit import Changes
-from gapless.links import Scope, crawl, report_json
+from gapless.links import Scope, crawl
+from gapless.links.report.document import flaky, report_of
 from gapless.links.report.settings import ReportSettings
+from gapless_activities.findings import Found
 from gapless_activities.nightly import tell
 from unit.links.httpsite import Reply, Route, Site, page
 
@@ -32,8 +34,9 @@ async def night(
 ) -> tuple[Changes | None, str]:
     """Audit the site as it is in a night."""
     site.routes = routes
-    found = await crawl(Scope(site.url))
-    told = await tell(store, found, report_json(found), ReportSettings(), DAY + timedelta(days=number))
+    seen = await crawl(Scope(site.url))
+    found = Found(report_of(seen), flaky(seen))
+    told = await tell(store, seen.scope, found, ReportSettings(), DAY + timedelta(days=number))
     return told.changes, told.page.decode()
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+import gapless
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
@@ -32,6 +34,13 @@ HEARTBEAT_THROTTLE = timedelta(milliseconds=20)
 RUNNER: WorkflowRunner = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("gapless", "structlog")
 )
+
+
+class Ahead(Enum):
+    """What takes a while to load, and is of no use to a run of another kind."""
+
+    PROVIDERS = auto()
+    CRAWL = auto()
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,21 @@ def _wares(
 
 @asynccontextmanager
 async def worker(
-    client: Client, settings: Settings, queues: Sequence[str] = tuple(TaskQueue), *, interceptors: Sequence[Any] = ()
+    client: Client,
+    settings: Settings,
+    queues: Sequence[str] = tuple(TaskQueue),
+    *,
+    ahead: Ahead | None = None,
+    interceptors: Sequence[Any] = (),
 ) -> AsyncIterator[None]:
     """Serve the queues until the block is left; a POST in flight is then waited for.
+
+    Args:
+        client: of the server.
+        settings: of this worker.
+        queues: what to serve.
+        ahead: what is made ready before the first task asks for it.
+        interceptors: of activities and workflows, besides our own.
 
     Raises:
         ConfigurationError: the artifact store cannot be opened.
@@ -79,7 +100,10 @@ async def worker(
     lanes = LaneActivities(store, audits, advisors)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
-        opening = asyncio.create_task(interactions.open_configured())
+        stack.push_async_callback(audits.aclose)
+        if ahead is Ahead.CRAWL:
+            await audits.start_engine()
+        opening = asyncio.create_task(interactions.open_configured()) if ahead is Ahead.PROVIDERS else None
         wares = {queue: _wares(queue, interactions, audits, advisors, lanes) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:
@@ -89,7 +113,8 @@ async def worker(
             yield
         finally:
             log.info("worker.stopping", queues=list(queues))
-            await asyncio.wait({opening})
+            if opening is not None:
+                await asyncio.wait({opening})
             await asyncio.gather(*(each.shutdown() for each in workers))  # at once: none takes work while others drain
     log.info("worker.stopped", queues=list(queues))
 
@@ -101,6 +126,7 @@ def _worker(client: Client, settings: Settings, queue: str, served: _Wares, inte
         workflows=served.workflows,
         activities=served.activities,
         workflow_runner=RUNNER,
+        build_id=f"gapless-{gapless.__version__}",  # the SDK's own reads the code of every module, for 0.1 s
         interceptors=[LogContext(), *interceptors],
         graceful_shutdown_timeout=timedelta(seconds=settings.submit_timeout + 5),
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
@@ -110,5 +136,5 @@ def _worker(client: Client, settings: Settings, queue: str, served: _Wares, inte
 
 async def serve(client: Client, settings: Settings, queues: Sequence[str], stop: asyncio.Event, **options: Any) -> None:
     """Serve the queues until `stop` is set."""
-    async with worker(client, settings, queues, **options):
+    async with worker(client, settings, queues, ahead=Ahead.PROVIDERS, **options):
         await stop.wait()

@@ -100,10 +100,22 @@ class CrawlProgress(Model):
     """The newest segment at the last such pause: what it and those before it hold as refused is asked again."""
 
 
+class Findings(Model):
+    """What a crawl comes to: both reports without an agent's part, and the links that failed and then worked."""
+
+    report_json: Artifact
+    report_markdown: Artifact
+    flaky: Artifact
+
+
 class Crawled(Model):
-    """The auditor's result: counters, and where the whole of it is stored."""
+    """The auditor's result: counters, and where the whole of it is stored.
+
+    `findings` is None where a worker of an earlier release crawled; then they are worked out from `crawl`.
+    """
 
     crawl: Artifact
+    findings: Findings | None = None
     pages: int
     links: int
     broken: int

@@ -13,16 +13,20 @@ import signal
 import sys
 import threading
 import time
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+from gapless.links.check import UNVERIFIED
 from gapless.links.crawl import crawl
 from gapless.links.pool import ChildLost, Pool
+from gapless.links.report.document import documents
 from gapless.links.result import Crawl
+from gapless.links.retry import refused
 from gapless.links.scope import Progress, Scope
 
-SEGMENT, PROGRESS, DONE, STOPPED, FAILED = b"S", b"P", b"D", b"X", b"F"
+SEGMENT, PROGRESS, FOUND, DONE, STOPPED, FAILED = b"S", b"P", b"R", b"D", b"X", b"F"
 SAFE, STOP, HERE = b".", b"x", b"+"
 WORD, SILENCE = 1.0, 5.0
 """Seconds between two words of the owner, and without one, after which this process ends. An owner that stands still is
@@ -34,36 +38,38 @@ COLLECT_AFTER = 50_000
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
+class Summary(NamedTuple):
+    """What a crawl comes to, for whoever asked for it: to report, nobody need read the crawl itself.
+
+    Attributes:
+        pages, links, broken, unverified: as `Crawled` counts them.
+        complete: whether the whole site was seen.
+        incomplete_reason: why not, in one line, or None.
+        refused: an address of the site that was refused because the site was asked too much, or None.
+    """
+
+    pages: int
+    links: int
+    broken: int
+    unverified: int
+    complete: bool
+    incomplete_reason: str | None
+    refused: str | None
+
+
+Over = Callable[[Summary, bytes, bytes], Awaitable[None]]
+"""Takes what a crawl comes to, what report.json holds of it, and links that failed and then worked, as JSON for
+`read_findings`: a report has none of these."""
+
+
 def processes() -> int:
     """Return how many processes fetch and parse: more than four only wait for the one that decides."""
     return min(os.cpu_count() or 1, 4)
 
 
-async def crawl_apart(
-    scope: Scope,
-    *,
-    resume: Iterable[bytes] = (),
-    previous: bytes | None = None,
-    seal: Callable[[bytes], Awaitable[None]] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    credentials: Mapping[str, tuple[str, ...]] | None = None,
-    stop: asyncio.Event | None = None,
-) -> bytes | None:
-    """Crawl in a process of its own; arguments and errors as of `crawl`.
-
-    Args:
-        scope: what to audit.
-        resume: segments that earlier attempts sealed, in order.
-        previous: the bytes of the last crawl of this scope.
-        seal: awaited with each new segment.
-        progress: called as the audit goes on.
-        credentials: header fields, each as `Name: value`, by origin.
-        stop: when it is set, what was fetched is sealed, and the crawl ends; it can be resumed.
-
-    Returns:
-        The bytes of the crawl, or None when it was stopped.
-    """
-    process = await asyncio.create_subprocess_exec(
+async def start() -> Process:
+    """Start a process that waits to be told what to crawl, and ends when nobody is there any more to tell."""
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "gapless.links.engine"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -71,6 +77,38 @@ async def crawl_apart(
         env={name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # noqa: TID251 (passed on, not read)
         | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
+
+
+async def crawl_apart(
+    scope: Scope,
+    *,
+    process: Process | None = None,
+    resume: Iterable[bytes] = (),
+    previous: bytes | None = None,
+    seal: Callable[[bytes], Awaitable[None]] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    over: Over | None = None,
+    credentials: Mapping[str, tuple[str, ...]] | None = None,
+    stop: asyncio.Event | None = None,
+) -> bytes | None:
+    """Crawl in a process of its own; arguments and errors as of `crawl`.
+
+    Args:
+        scope: what to audit.
+        process: one that was started before, for this; otherwise, or when it has ended, one is started now.
+        resume: segments that earlier attempts sealed, in order.
+        previous: the bytes of the last crawl of this scope.
+        seal: awaited with each new segment.
+        progress: called as the audit goes on.
+        over: awaited when the crawl is over, with what it comes to, while its bytes are still being written.
+        credentials: header fields, each as `Name: value`, by origin.
+        stop: when it is set, what was fetched is sealed, and the crawl ends; it can be resumed.
+
+    Returns:
+        The bytes of the crawl, or None when it was stopped.
+    """
+    if process is None or process.returncode is not None:
+        process = await start()
     assert process.stdin is not None
     assert process.stdout is not None
     speaking: list[asyncio.Task[None]] = []
@@ -83,7 +121,7 @@ async def crawl_apart(
         speaking.append(asyncio.create_task(_speak(process.stdin)))
         if stop is not None:
             speaking.append(asyncio.create_task(_stop(stop, process.stdin)))
-        return await _attend(process.stdin, process.stdout, seal, progress)
+        return await _attend(process.stdin, process.stdout, seal, progress, over)
     finally:
         for task in speaking:
             task.cancel()
@@ -108,7 +146,9 @@ async def _attend(
     source: asyncio.StreamReader,
     seal: Callable[[bytes], Awaitable[None]] | None,
     progress: Callable[[Progress], None] | None,
+    over: Over | None,
 ) -> bytes | None:
+    found: list[bytes] = []
     while True:
         try:
             head = await source.readexactly(9)
@@ -124,6 +164,10 @@ async def _attend(
         elif head[:1] == FAILED:
             kind, message = json.loads(data)
             raise ValueError(message) if kind == "ValueError" else ChildLost(message)
+        elif head[:1] == FOUND:
+            found.append(data)
+            if over is not None and len(found) == 3:
+                await over(Summary(*json.loads(found[0])), *found[1:])
         elif head[:1] in {DONE, STOPPED}:
             return data if head[:1] == DONE else None
 
@@ -188,13 +232,15 @@ class _Owner:
 
 def main() -> None:
     """Read what to crawl from standard input, and write segments, progress and the crawl to standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner, who stops this process
+    quieten()
     owner = _Owner(io.FileIO(0, closefd=False), sys.stdout.buffer)
-    head: dict[str, Any] = json.loads(owner.read())
+    if not (order := owner.read()):
+        return  # the owner had no use for it
+    head: dict[str, Any] = json.loads(order)
     previous = owner.read()
     resume = [owner.read() for _ in range(head["segments"])]
     scope = Scope(**head["scope"])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner, who stops this process
-    quieten()
     pool = Pool(scope, processes=processes(), credentials=head["credentials"])
     try:
         asyncio.run(_crawl(owner, scope, pool, resume, previous))
@@ -217,7 +263,23 @@ async def _crawl(owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], p
             seal=owner.seal,
             progress=owner.progress,
         )
+    for part in _found(done):
+        owner.say(FOUND, part)
     owner.say(DONE, done.to_bytes())
+
+
+def _found(done: Crawl) -> tuple[bytes, bytes, bytes]:
+    """Return what `Over` takes."""
+    summary = Summary(
+        pages=len(done.pages),
+        links=done.links,
+        broken=len(done.broken()),
+        unverified=len({found.target for found in done.findings() if found.result == UNVERIFIED}),
+        complete=done.complete,
+        incomplete_reason=done.incomplete_reason,
+        refused=next((url for url, each in done.records.items() if refused(each) and done.scope.on_site(url)), None),
+    )
+    return json.dumps(summary).encode(), *documents(done)
 
 
 def read_previous(data: bytes) -> Crawl | None:

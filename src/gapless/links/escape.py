@@ -15,6 +15,9 @@ _IN_URL = {ord(mark): f"%{ord(mark):02X}" for mark in '<>[]`|@*\\"'}
 _ENTITY = re.compile(r"&(?=#|\w+;)")
 _ACTIVE = re.compile(r"#(?=\d)|(?<=\S)_(?=[\W_]|$)")  # a reference; an underscore that may end emphasis
 _FENCE = re.compile(r"`+")
+_PLAIN_URL = re.compile(r"[A-Za-z0-9/.:?=~%+,;!$()-]+(?:#[A-Za-z][A-Za-z0-9/.:?=~%+,;!$()-]*)?")
+"""Most addresses: none of their characters means anything in Markdown."""
+LONGEST_URL = 2_000
 # Build runners take orders from their log: "##[error]" anywhere in a line, "##vso[…]", "##teamcity[…]". Source:
 # github.com/actions/runner, src/Runner.Common/ActionCommand.cs, TryParse (prefix "##["), read 2026-11.
 _ORDER = re.compile(r"##(?=\w*\[)")
@@ -25,9 +28,12 @@ _URI = "/:?@!$&'()*+,;=%-._~"
 
 def visible(text: str, limit: int = MAX_SHOWN) -> str:
     r"""Put text on one line, of a bounded length, with characters nobody sees written as \xNN or \uNNNN."""
+    if text.isprintable() and len(text) <= limit and " " not in text and "##" not in text:
+        return text
     line = " ".join(text[: 4 * limit].split())
-    shown = "".join(_spelled(mark) if unicodedata.category(mark) in _HIDDEN else mark for mark in line)
-    shown = _ORDER.sub("# #", shown)
+    if not line.isprintable():  # or else nothing is hidden in it
+        line = "".join(_spelled(mark) if unicodedata.category(mark) in _HIDDEN else mark for mark in line)
+    shown = _ORDER.sub("# #", line) if "##" in line else line
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
@@ -35,7 +41,9 @@ def url(address: str, site: str = "") -> str:
     """Write an address for Markdown, as a path when it is on the site: no mark up, no mention, no reference."""
     if site and address.startswith(site + "/"):
         address = address[len(site) :]
-    text = _ENTITY.sub("&amp;", visible(address, 2_000).translate(_IN_URL).replace(" ", "%20"))
+    if len(address) <= LONGEST_URL and _PLAIN_URL.fullmatch(address):
+        return address
+    text = _ENTITY.sub("&amp;", visible(address, LONGEST_URL).translate(_IN_URL).replace(" ", "%20"))
     return _ACTIVE.sub(r"\\\g<0>", text)
 
 

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from gapless.links import check, escape
 from gapless.links.report.annotations import annotations
 from gapless.links.report.digest import digest
-from gapless.links.report.document import Report, ReportFinding, read_report
+from gapless.links.report.document import Report, ReportFinding, read_report, write
 from gapless.links.report.junit import junit
 from gapless.links.report.markdown import markdown
 from gapless.links.report.page import html
@@ -306,3 +306,11 @@ def test_text_is_escaped_for_where_it_stands() -> None:
     assert escape.uri("https://h/a b|c\u202e%41#x") == "https://h/a%20b%7Cc%E2%80%AE%41#x"
     assert escape.uri("http://[::1]:80/[a]?50%#[b]#c") == "http://[::1]:80/%5Ba%5D?50%25#%5Bb%5D%23c"
     assert escape.visible("a ##[group]b ###vso[x] ##teamcity[y]") == "a # #[group]b ## #vso[x] # #teamcity[y]"
+
+
+def test_no_text_of_a_page_can_break_the_json() -> None:
+    """Whatever a link says, what is written reads back as it was, and nothing in it is hidden."""
+    rows = [{"text": text} for text in ("}, {", '}, {"a": 1', NASTY, "\u202e\n\x1b")]
+    written = write(rows)
+    assert json.loads(written) == rows
+    assert "\u202e" not in written.decode()

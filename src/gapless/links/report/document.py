@@ -5,8 +5,10 @@ Equal sites give equal documents: no clock, no run id, no history, and nothing t
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from types import NoneType
 from typing import Any, Final, Literal
 
@@ -14,6 +16,7 @@ from gapless.links import check
 from gapless.links.result import Crawl, Finding
 
 VERSION: Final = 1
+_NOT_PLAIN = re.compile(r"[^ -~\n]")
 REFUSALS = frozenset({"cf_challenge", "rate_limited", "refused"})
 
 Result = Literal["broken", "unverified", "warning", "flaky"]
@@ -137,6 +140,11 @@ def report_of(crawl: Crawl) -> Report:
     )
 
 
+def documents(crawl: Crawl) -> tuple[bytes, bytes]:
+    """Return what report.json holds of a finished crawl, and beside it, as a list of findings, what was flaky."""
+    return write(report_of(crawl).to_dict()), write([found.to_dict() for found in flaky(crawl)])
+
+
 def report_json(crawl: Crawl) -> dict[str, Any]:
     """Return the report of a finished crawl as plain values, one finding for each page and target that is not ok."""
     return report_of(crawl).to_dict()
@@ -157,6 +165,13 @@ def _shown(crawl: Crawl, found: Finding) -> ReportFinding:
     return ReportFinding(**values)
 
 
+def write(value: Any) -> bytes:
+    """Write JSON, a value a line, in which controls, bidirectional marks and the like stand as escapes."""
+    # With `indent` Python leaves this to slower code.
+    text = json.dumps(value, separators=(",\n", ": "), ensure_ascii=False, sort_keys=True) + "\n"
+    return _NOT_PLAIN.sub(lambda mark: mark[0] if mark[0].isprintable() else json.dumps(mark[0])[1:-1], text).encode()
+
+
 def fingerprint(broken: Iterable[ReportFinding]) -> str:
     """Return the SHA-256 of the sorted (page, target, reason); it changes when what is broken changes."""
     rows = sorted({(found.page, found.target, found.reason) for found in broken})
@@ -174,7 +189,18 @@ def read_report(document: object) -> Report:
     if document.get("version") != VERSION:
         raise ValueError(f"this report has version {document.get('version')!r}, not {VERSION}")
     values = _checked(Report, document, "report")
-    return Report(**values | {"findings": tuple(_finding(found) for found in values["findings"])})
+    return Report(**values | {"findings": read_findings(values["findings"])})
+
+
+def read_findings(rows: object) -> tuple[ReportFinding, ...]:
+    """Read a list of findings; keys that are not known are left out.
+
+    Raises:
+        ValueError: when it is none, in one line that names what is wrong.
+    """
+    if not isinstance(rows, list | tuple):
+        raise ValueError(f"findings must be a list, not {rows!r}")  # noqa: TRY004 -- the document is wrong
+    return tuple(map(_finding, rows))
 
 
 def _start_reason(crawl: Crawl) -> str | None:
@@ -205,7 +231,8 @@ def _finding(document: object) -> ReportFinding:
     values = _checked(ReportFinding, document, "finding")
     if values["reason"] == "bad_url":
         values["target"] = values["target"].removeprefix("!")  # the mark of an address that is none
-    return ReportFinding(**values | {"chain": tuple(_hop(hop) for hop in values.get("chain", ()))})
+    values["chain"] = tuple(map(_hop, values.get("chain", ())))
+    return ReportFinding(**values)
 
 
 def _hop(hop: object) -> tuple[str, int | None]:
@@ -216,11 +243,21 @@ def _hop(hop: object) -> tuple[str, int | None]:
 
 
 def _checked(kind: type, document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    values = {field.name: document[field.name] for field in fields(kind) if field.name in document}
-    for field in fields(kind):
-        if field.name not in values and field.default is MISSING:
-            raise ValueError(f"{name}.{field.name} is missing")
-    for key, value in values.items():
-        if type(value) not in _KINDS.get(key, (str,)) or value not in _CHOICES.get(key, (value,)):
-            raise ValueError(f"{name}.{key} must not be {value!r}")
+    values = {}
+    for key, kinds, choices, needed in _keys(kind):
+        if key in document:
+            value = values[key] = document[key]
+            if type(value) not in kinds or (choices is not None and value not in choices):
+                raise ValueError(f"{name}.{key} must not be {value!r}")
+        elif needed:
+            raise ValueError(f"{name}.{key} is missing")
     return values
+
+
+@cache
+def _keys(kind: type) -> list[tuple[str, tuple[type, ...], set[str] | None, bool]]:
+    """Return for each key which types it may have, which values if not any, and whether it must be there."""
+    return [
+        (field.name, _KINDS.get(field.name, (str,)), _CHOICES.get(field.name), field.default is MISSING)
+        for field in fields(kind)
+    ]

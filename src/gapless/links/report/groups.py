@@ -72,6 +72,8 @@ def _across_versions(findings: Iterable[ReportFinding], report: Report, settings
 
 
 def _group(members: list[tuple[str, ReportFinding]]) -> Group:
+    if len(members) == 1:  # most
+        return Group(members[0][1], (members[0][1].page,))
     members.sort(key=lambda member: patterns.rank(member[0]))
     versions = tuple(dict.fromkeys(version for version, _ in members))
     pages = tuple(sorted({found.page for _, found in members}))
@@ -79,6 +81,8 @@ def _group(members: list[tuple[str, ReportFinding]]) -> Group:
 
 
 def _merged(groups: list[Group]) -> Group:
+    if len(groups) == 1:
+        return groups[0]
     pages = tuple(sorted({page for group in groups for page in group.pages}))
     first = min(groups, key=lambda group: (group.found.page, group.found.target))
     versions = tuple(dict.fromkeys(version for group in groups for version in group.versions))

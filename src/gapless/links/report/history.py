@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
+
+from gapless.links.report.document import write
 
 VERSION = 1
 KEPT_RUNS = 366
@@ -119,8 +121,12 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it with plain values only."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=date.isoformat))
-        return {"version": VERSION} | plain
+        return {
+            "version": VERSION,
+            "links": [_plain(known) for known in self.links],
+            "runs": [_plain(run) for run in self.runs],
+            "flaky": [{"target": each.target, "dates": [day.isoformat() for day in each.dates]} for each in self.flaky],
+        }
 
 
 def read_history(document: object) -> History:
@@ -157,10 +163,14 @@ def load_history(path: Path) -> History:
 
 def save_history(path: Path, history: History) -> None:
     """Write a history file, whole or not at all. Raises OSError when it cannot be written."""
-    text = json.dumps(history.to_dict(), indent=1) + "\n"
     part = path.with_name(path.name + ".part")
-    part.write_text(text, "utf-8")
+    part.write_bytes(write(history.to_dict()))
     part.replace(path)
+
+
+def _plain(row: Known | Run) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in row.__slots__}
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
 
 
 _DAYS = frozenset({"date", "first_seen", "last_seen", "fixed"})

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from gapless.links import check, escape, urls
 from gapless.links.report.changes import Gone
@@ -90,7 +91,7 @@ class _Markdown:
         for size, groups in by_size.items():
             everywhere = size == self._report.pages
             yield f"## On all {size} pages" if everywhere else f"## On {size} pages"
-            lines = [self._line(group) + ("" if everywhere else f", on {self._examples(group)}") for group in groups]
+            lines = (self._line(group) + ("" if everywhere else f", on {self._examples(group)}") for group in groups)
             yield from self._limited(lines, [group.found for group in groups])
 
     def _pages(self, single: list[Group]) -> Iterator[str]:
@@ -103,7 +104,7 @@ class _Markdown:
         for page in shown:
             yield f"## {self._url(page)}"
             here = pages[page]
-            yield from self._limited([self._line(group) for group in here], [group.found for group in here])
+            yield from self._limited(map(self._line, here), [group.found for group in here])
         left = [group.found for page in order[len(shown) :] for group in pages[page]]
         if left:
             yield f"… {_counted(left)} on {len(order) - len(shown)} more pages, the rest in report.md"
@@ -119,7 +120,7 @@ class _Markdown:
         groups = by_target(findings)
         if groups:
             yield f"## {title}: {len(groups)}"
-            lines = [f"{self._line(group, place=False)}, on {self._examples(group)}" for group in groups]
+            lines = (f"{self._line(group, place=False)}, on {self._examples(group)}" for group in groups)
             yield from self._limited(lines, [group.found for group in groups])
 
     def _gone(self, title: str, links: Sequence[Gone]) -> Iterator[str]:
@@ -141,11 +142,9 @@ class _Markdown:
             for rule in judged.expired:
                 yield f"- {escape.code(rule.reason)} expired on {rule.expires}: {escape.code(rule.target)}"
 
-    def _limited(self, lines: Sequence[str], findings: Sequence[ReportFinding]) -> Iterator[str]:
-        if self._limit is None or len(lines) <= self._limit:
-            yield from lines
-        else:
-            yield from lines[: self._limit]
+    def _limited(self, lines: Iterator[str], findings: Sequence[ReportFinding]) -> Iterator[str]:
+        yield from islice(lines, self._limit)
+        if self._limit is not None and len(findings) > self._limit:
             yield f"… {_counted(findings[self._limit :])} more here, the rest in report.md"
 
     def _line(self, group: Group, *, place: bool = True) -> str:

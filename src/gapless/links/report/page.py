@@ -213,7 +213,7 @@ class _Rows:
 
     def _row(self, result: str, group: Group, *, many: bool) -> dict[str, Any]:
         found, key = group.found, self._report.key(group.found)
-        path = self._report.path(found.page)
+        path, target = key
         known = self._review.links.get(key) if result == check.BROKEN else None
         place = found.line is not None and not many
         return {
@@ -221,7 +221,7 @@ class _Rows:
             "reason": found.reason,
             "label": escape.visible(label(found.reason)),
             "pages": [escape.visible(self._report.path(page), LONG) for page in group.pages],
-            "target": escape.visible(self._report.path(found.target), LONG),
+            "target": escape.visible(target, LONG),
             "href": escape.visible(found.href, LONG),
             "text": escape.visible(found.text),
             "chain": [[escape.visible(self._report.path(url), LONG), status] for url, status in found.chain],

@@ -95,6 +95,8 @@ class ReportSettings:
 
     def source(self, path: str) -> str | None:
         """Return the file in the repository that a page is made from, or None when no rule knows."""
+        if not self.sources:
+            return None
         path = path.partition("?")[0]
         found = (patterns.repository_path(pattern, template, path) for pattern, template in self.sources)
         return next((file for file in found if file is not None), None)

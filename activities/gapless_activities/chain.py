@@ -7,12 +7,9 @@ from gapless import links
 from gapless.artifacts import ArtifactLost, ArtifactStore
 from gapless.contract.link_audit import CrawlProgress
 from gapless.links import segments
-from gapless.links.record import Record
 from gapless_activities import last_crawl
 
 log = structlog.get_logger()
-
-REFUSED = 429
 
 
 class Chain:
@@ -89,13 +86,8 @@ class Chain:
         self.progress = self.progress.model_copy(update=changes)
 
 
-def refused(record: Record) -> bool:
-    """Say whether a host refused to answer because it was asked too much."""
-    return record.status == REFUSED or record.error == "rate_limited"
-
-
 def _without_refused(segment: bytes) -> bytes:
     """Return a segment without what was refused. Raises ValueError when it is of another version."""
     names, records, more = segments.unpack(segment)
-    kept = [record for record in records if not refused(record)]
+    kept = [record for record in records if not record.is_refused]
     return segments.pack(names, kept, [record.links for record in kept], **more)

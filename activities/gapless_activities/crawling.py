@@ -15,7 +15,7 @@ from gapless.contract.link_audit import Crawled, LinkAuditRequest
 from gapless.links.client import USER_AGENT
 from gapless.links.retry import retry_after
 from gapless_activities import last_crawl
-from gapless_activities.chain import Chain, refused
+from gapless_activities.chain import Chain
 
 log = structlog.get_logger()
 
@@ -109,7 +109,7 @@ async def _rest(done: links.Crawl) -> Rest | None:
     One of them is asked for once more, since a crawl does not keep what `Retry-After` said.
     """
     scope = done.scope
-    url = next((url for url, record in done.records.items() if refused(record) and scope.on_site(url)), None)
+    url = next((url for url, record in done.records.items() if record.is_refused and scope.on_site(url)), None)
     seconds = await _asked(url, scope.timeout) if url else 0.0
     if seconds <= ENGINE_PATIENCE:
         return None

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from gapless.links import check, soft404, urls
 from gapless.links.check import Outcome
 from gapless.links.child import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
+from gapless.links.elsewhere import Elsewhere, Looked, leading_elsewhere, unseen
 from gapless.links.frontier import Frontier, Robots
 from gapless.links.pool import Pool
 from gapless.links.record import Hop, Numbers, Place, Record
@@ -43,6 +44,7 @@ async def crawl(
     seal: Seal | None = None,
     progress: Report | None = None,
     today: date | None = None,
+    elsewhere: Elsewhere = Elsewhere.HERE,
 ) -> Crawl:
     """Crawl the site and check every link on it.
 
@@ -58,6 +60,7 @@ async def crawl(
         seal: awaited with each new segment; when it returns, the segment must be safe.
         progress: called as the audit goes on.
         today: decides which pages are read again although the server says that they have not changed.
+        elsewhere: who asks other hosts; what others found there comes as a segment of `resume`.
 
     Returns:
         The crawl; `complete` is False when the start page was unreachable or a limit was reached.
@@ -69,36 +72,91 @@ async def crawl(
     if pool is None:
         async with Pool(scope) as own:
             return await crawl(
-                scope, pool=own, resume=resume, previous=previous, seal=seal, progress=progress, today=today
+                scope,
+                pool=own,
+                resume=resume,
+                previous=previous,
+                seal=seal,
+                progress=progress,
+                today=today,
+                elsewhere=elsewhere,
             )
     if previous is not None and previous.scope != scope:
         previous = None
     numbers = Numbers(previous.names if previous else ())
     journal = Journal(numbers, resume, seal, previous.records if previous else None)
     audit = _Audit(scope, pool, numbers, journal, previous, progress, today or datetime.now(UTC).date())
+    audit.elsewhere = elsewhere
     try:
         return await audit.run()
     finally:
         await journal.close()
 
 
-async def recheck(scope: Scope, targets: Iterable[str]) -> dict[str, Outcome | None]:
+async def look(
+    scope: Scope,
+    targets: Iterable[str],
+    allowed: Callable[[str], bool],
+    *,
+    known: Mapping[str, Record] = EMPTY,
+    resume: Iterable[bytes] = (),
+    seal: Seal | None = None,
+    credentials: Mapping[str, tuple[str, ...]] | None = None,
+) -> Looked:
+    """Fetch targets and what they redirect to, and again what failed, as a crawl does with other hosts.
+
+    Args:
+        scope: of the audit.
+        targets: absolute addresses with fragments.
+        allowed: whether an address may be fetched.
+        known: what is known already.
+        resume: segments that earlier attempts sealed, in order.
+        seal: awaited with each new segment.
+        credentials: header fields by origin.
+
+    Raises:
+        ValueError: `resume` is of another version.
+    """
+    numbers = Numbers()
+    journal = Journal(numbers, resume, seal)
+    async with Pool(scope, credentials=credentials) as pool:
+        audit = _Audit(scope, pool, numbers, journal, None, None, datetime.now(UTC).date())
+        audit.crawl.records.update(known)
+        try:
+            return await audit.look(targets, allowed)
+        finally:
+            await journal.close()
+
+
+async def recheck(
+    scope: Scope,
+    targets: Iterable[str],
+    *,
+    given: Mapping[str, Record] | None = None,
+    credentials: Mapping[str, tuple[str, ...]] | None = None,
+) -> dict[str, Outcome | None]:
     """Fetch targets and what they redirect to freshly, and return what each comes to.
 
     Args:
         scope: of the audit; targets on other hosts are left out when it leaves them out.
         targets: absolute addresses with fragments.
+        given: what other hosts answered, which are not asked then; None to ask them.
+        credentials: header fields by origin.
     """
     wanted = sorted(set(targets))
-    async with Pool(scope) as pool:
+    everywhere = scope.external and given is None
+    async with Pool(scope, credentials=credentials) as pool:
         numbers = Numbers()
         audit = _Audit(scope, pool, numbers, Journal(numbers), None, None, datetime.now(UTC).date())
-        await audit.follow(wanted, lambda url: scope.external or scope.on_site(url))
+        audit.crawl.records.update(given or EMPTY)
+        await audit.follow(wanted, lambda url: everywhere or scope.on_site(url))
     return {target: check.judge(target, audit.crawl.records, {}) for target in wanted}
 
 
 class _Audit:
     """The state of one audit on its way."""
+
+    elsewhere = Elsewhere.HERE
 
     def __init__(
         self,
@@ -144,15 +202,17 @@ class _Audit:
         self._frontier.offer(self._scope.start)
         while True:
             await self._site()
-            await self._other_hosts()
-            if self._offer_hops():
+            offered = self._frontier.offered
+            await self._other_hosts()  # which may lead back
+            if self._offer_hops(offered):
                 continue
             if not await self._confirm():
                 break
         await self._unblock()
         self.crawl.skipped = self._frontier.skipped
         self.crawl.incomplete_reason = await self._outage() or self._incomplete(robots)
-        await self._locate()
+        if not (self._leave_elsewhere() and self.elsewhere is Elsewhere.LATER):
+            await self._locate()
         return self.crawl
 
     async def _site(self) -> None:
@@ -353,16 +413,32 @@ class _Audit:
 
     async def _other_hosts(self) -> None:
         if self._scope.external:
-            others = [name for name in self.crawl.targets_used() if not self._scope.on_site(name)]
-            await self.follow([*others, *self._leaving()], lambda url: not self._scope.on_site(url))
+            await self.follow(leading_elsewhere(self.crawl), self._may_ask)
 
-    def _leaving(self) -> list[str]:
-        """Return the site's own addresses that redirect to another host."""
-        return [
-            record.url
-            for record in self.crawl.records.values()
-            if record.location is not None and not self._scope.on_site(record.location)
-        ]
+    def _may_ask(self, url: str) -> bool:
+        """Say whether an address of another host may be visited; or taken, where others ask."""
+        if self.elsewhere is not Elsewhere.HERE and (url not in self._journal.known or url in self.crawl.records):
+            return False
+        return not self._scope.on_site(url)
+
+    def _leave_elsewhere(self) -> bool:
+        """Note what was left to others and is not known; say whether there is anything."""
+        if self.elsewhere is Elsewhere.HERE or not self._scope.external:
+            return False
+        left = {urls.split_fragment(target)[0] for target in unseen(self.crawl)}
+        self.crawl.skipped.update(dict.fromkeys(left, "not_checked"))
+        return bool(left)
+
+    async def look(self, targets: Iterable[str], allowed: Callable[[str], bool]) -> Looked:
+        """Visit the targets and what they redirect to, and confirm what failed; see the function `look`."""
+        targets = sorted(set(targets))
+        await self.follow(targets, allowed)
+        while await self._confirm():
+            await self.follow(targets, allowed)
+        await self._unblock()
+        refused = next((url for url, record in self.crawl.records.items() if record.is_refused and allowed(url)), None)
+        pause = (await self._one(refused, STATUS)).wait if refused else None
+        return Looked(self.crawl.records, pause or 0.0)
 
     async def follow(self, targets: Iterable[str], allowed: Callable[[str], bool]) -> None:
         """Visit what is missing on the way of each target, hop by hop, until nothing is."""
@@ -373,7 +449,7 @@ class _Audit:
                     [url for url in sorted(wanted) if wanted[url] is chosen], want, "checking other hosts"
                 )
 
-    def _offer_hops(self) -> bool:
+    def _offer_hops(self, before: int) -> bool:
         # A chain that starts in the middle of another, or on another host, may end where nobody looked yet.
         if self._stopped:
             return False
@@ -381,7 +457,6 @@ class _Audit:
         targets = {*self.crawl.targets_used(), self._scope.start}  # not each redirect, or a chain would never end
         redirected = [each for each in targets if (at := records.get(each.partition("#")[0])) and at.location]
         found = missing(redirected, records, self._scope.on_site)
-        before = self._frontier.offered
         for url in found:
             self._frontier.offer(url)
         return self._frontier.offered > before
@@ -400,7 +475,10 @@ class _Audit:
 
     def _failed(self, which: Callable[[Record], bool]) -> list[Record]:
         records = self.crawl.records.values()
-        return [record for record in records if check.standing(record)[0] == check.BROKEN and which(record)]
+        failed = [record for record in records if check.standing(record)[0] == check.BROKEN and which(record)]
+        if self.elsewhere is Elsewhere.HERE:
+            return failed
+        return [record for record in failed if self._scope.on_site(record.url)]  # the others were asked by others
 
     async def _again(self, which: Callable[[Record], bool]) -> bool:
         failed = {record.url: record for record in self._failed(which)}

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from gapless.links.crawl import crawl
+from gapless.links.elsewhere import Elsewhere
 from gapless.links.pool import ChildLost, Pool
 from gapless.links.result import Crawl
 from gapless.links.scope import Progress, Scope
@@ -48,6 +49,7 @@ async def crawl_apart(
     progress: Callable[[Progress], None] | None = None,
     credentials: Mapping[str, tuple[str, ...]] | None = None,
     stop: asyncio.Event | None = None,
+    elsewhere: Elsewhere = Elsewhere.HERE,
 ) -> bytes | None:
     """Crawl in a process of its own; arguments and errors as of `crawl`.
 
@@ -59,6 +61,7 @@ async def crawl_apart(
         progress: called as the audit goes on.
         credentials: header fields, each as `Name: value`, by origin.
         stop: when it is set, what was fetched is sealed, and the crawl ends; it can be resumed.
+        elsewhere: who asks other hosts.
 
     Returns:
         The bytes of the crawl, or None when it was stopped.
@@ -77,6 +80,7 @@ async def crawl_apart(
     try:
         segments = list(resume)
         head = {"scope": asdict(scope), "segments": len(segments), "credentials": dict(credentials or {})}
+        head["elsewhere"] = elsewhere
         for data in (json.dumps(head).encode(), previous or b"", *segments):
             process.stdin.write(len(data).to_bytes(8, "big") + data)
             await process.stdin.drain()
@@ -197,7 +201,7 @@ def main() -> None:
     quieten()
     pool = Pool(scope, processes=processes(), credentials=head["credentials"])
     try:
-        asyncio.run(_crawl(owner, scope, pool, resume, previous))
+        asyncio.run(_crawl(owner, scope, pool, resume, previous, Elsewhere(head["elsewhere"])))
     except asyncio.CancelledError:
         owner.say(STOPPED, b"")
     except (ValueError, ChildLost) as error:
@@ -206,7 +210,9 @@ def main() -> None:
         pool.close()
 
 
-async def _crawl(owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], previous: bytes) -> None:
+async def _crawl(
+    owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], previous: bytes, elsewhere: Elsewhere
+) -> None:
     owner.watch()
     async with pool:
         done = await crawl(
@@ -216,6 +222,7 @@ async def _crawl(owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], p
             previous=read_previous(previous),
             seal=owner.seal,
             progress=owner.progress,
+            elsewhere=elsewhere,
         )
     owner.say(DONE, done.to_bytes())
 

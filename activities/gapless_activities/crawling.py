@@ -1,6 +1,7 @@
 """One attempt at a crawl: what is already known goes in, and what is found goes to the store."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
@@ -11,8 +12,10 @@ from temporalio.exceptions import ApplicationError
 
 from gapless import links
 from gapless.artifacts import ArtifactStore
-from gapless.contract.link_audit import Crawled, LinkAuditRequest
+from gapless.contract.link_audit import Crawled, LinkAuditRequest, Unseen
+from gapless.links import elsewhere
 from gapless.links.client import USER_AGENT
+from gapless.links.elsewhere import Elsewhere
 from gapless.links.retry import retry_after
 from gapless_activities import last_crawl
 from gapless_activities.chain import Chain
@@ -66,19 +69,33 @@ async def crawl(
     if rests and chain.progress.rests < MAX_RESTS and (rest := await _rest(done)):
         chain.rest()
         return rest
-    findings = await asyncio.to_thread(done.findings)
+    unseen = await _unseen(store, done, chain)
+    whole = unseen is None or Elsewhere(chain.progress.elsewhere) is Elsewhere.GIVEN
+    findings = await asyncio.to_thread(done.findings) if whole else []
     stored = await store.put("crawl", data)
-    if done.complete:
+    if done.complete and whole:
         await last_crawl.keep(store, scope, stored.digest)
     return Crawled(
         crawl=stored,
         pages=len(done.pages),
         links=done.links,
-        broken=len(done.broken()),
+        broken=len({finding.target for finding in findings if finding.result == "broken"}),
         unverified=len({finding.target for finding in findings if finding.result == "unverified"}),
         complete=done.complete,
         incomplete_reason=done.incomplete_reason,
+        unseen=unseen,
     )
+
+
+async def _unseen(store: ArtifactStore, done: links.Crawl, chain: Chain) -> Unseen | None:
+    """Store which links to other hosts nobody has looked at, where that is left to others."""
+    if Elsewhere(chain.progress.elsewhere) is Elsewhere.HERE or not done.scope.external:
+        return None
+    targets = await asyncio.to_thread(elsewhere.unseen, done)
+    if not targets:
+        return None
+    stored = await store.put("unseen.json", json.dumps(targets).encode())
+    return Unseen(targets=stored, progress=chain.progress.model_copy(update={"elsewhere": Elsewhere.GIVEN.value}))
 
 
 async def _fetched(
@@ -95,6 +112,7 @@ async def _fetched(
                 progress=chain.note,
                 credentials=credentials,
                 stop=stop,
+                elsewhere=Elsewhere(chain.progress.elsewhere),
             )
         except ValueError as error:
             if not sealed:

@@ -15,6 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
+from gapless_activities.elsewhere import OtherHosts
 from gapless_activities.interactions import ProviderActivities
 from gapless_activities.lanes import LaneActivities
 from gapless_activities.links import AuditActivities
@@ -39,7 +40,9 @@ class _Wares:
     activities: list[Any]
 
 
-def _wares(queue: str, interactions: ProviderActivities, audits: AuditActivities, lanes: LaneActivities) -> _Wares:
+def _wares(
+    queue: str, interactions: ProviderActivities, audits: AuditActivities, lanes: LaneActivities, others: OtherHosts
+) -> _Wares:
     """Return what is served on a queue: its own part on ours, everything on a run's private one."""
     tasks = _Wares(
         [InteractionWorkflow],
@@ -48,7 +51,8 @@ def _wares(queue: str, interactions: ProviderActivities, audits: AuditActivities
     links = _Wares(
         [LinkAuditWorkflow, HostLaneWorkflow, RevisionWorkflow],
         [
-            *(audits.crawl, audits.judge, audits.report, audits.recheck),
+            *(audits.crawl, audits.judge, audits.report),
+            *(others.look_elsewhere, others.recheck),
             *(lanes.crawl_in_lane, lanes.judge_in_lane, lanes.leave_lane, lanes.serve, lanes.refuse),
         ],
     )
@@ -72,10 +76,11 @@ async def worker(
     interactions = ProviderActivities(settings, store)
     audits = AuditActivities(settings, store)
     lanes = LaneActivities(store, audits)
+    others = OtherHosts(store, audits)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
         opening = asyncio.create_task(interactions.open_configured())
-        wares = {queue: _wares(queue, interactions, audits, lanes) for queue in queues}
+        wares = {queue: _wares(queue, interactions, audits, lanes, others) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:
             await stack.enter_async_context(each)

@@ -1,6 +1,6 @@
 """Other hosts are asked by the crawl, or by others before it goes on: what comes of it is the same."""
 
-from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -8,7 +8,7 @@ from gapless.links import Crawl, Scope, crawl, look, report_json
 from gapless.links.elsewhere import Elsewhere, enough, onward, pack, unpack, unseen
 from gapless.links.record import Record
 from gapless.links.urls import authority
-from unit.links.httpsite import Reply, Request, Serve, Site, page, redirect, results
+from unit.links.httpsite import Reply, Request, Route, Serve, Site, page, redirect, results
 
 
 def _once(request: Request) -> Reply:
@@ -24,7 +24,7 @@ async def third(serve: Serve) -> Site:
 @pytest.fixture
 async def other(serve: Serve, third: Site) -> Site:
     """Serve a host on which all kinds of things happen."""
-    routes = {
+    routes: dict[str, Route] = {
         "/ok": Reply(page(extra='<p id="here">')),
         "/flaky": _once,
         "/down": Reply("", 500),
@@ -38,14 +38,18 @@ async def other(serve: Serve, third: Site) -> Site:
 
 
 @pytest.fixture
-async def scope(serve: Serve, other: Site, third: Site) -> AsyncIterator[Scope]:
+async def scope(serve: Serve, other: Site, third: Site) -> Scope:
     """Serve a site that links there, and that one of its pages is only reached from there."""
     paths = ["/ok", "/ok#here", "/ok#gone", "/flaky", "/down", "/shy", "/odd", "/lost", "/to#here", "/away#gone"]
     site = await serve({"/robots.txt": Reply("", 404), "/hop": redirect(f"{other.url}/ok")})
     other.routes = {**other.routes, "/back": redirect(f"{site.url}/behind")}
     links = [other.url + path for path in (*paths, "/back")]
     site.routes = {**site.routes, "/": page("/hop", "/lost", *links), "/behind": page(f"{third.url}/deep")}
-    yield Scope(site.url, allow=(authority(other.url), authority(third.url)))
+    return Scope(site.url, allow=(authority(other.url), authority(third.url)))
+
+
+def _is_at(host: str, url: str) -> bool:
+    return authority(url) == host
 
 
 async def _through_others(scope: Scope) -> tuple[Crawl, int]:
@@ -62,9 +66,8 @@ async def _through_others(scope: Scope) -> tuple[Crawl, int]:
         rounds += 1
         while left := onward(waiting, records, scope):
             host = authority(left[0])
-            looked = await look(
-                scope, [each for each in left if authority(each) == host], lambda url, host=host: authority(url) == host
-            )
+            here = [each for each in left if authority(each) == host]
+            looked = await look(scope, here, partial(_is_at, host))
             assert {authority(url) for url in looked.records} == {host}
             records |= looked.records
         resume = [*segments, pack(records.values())]

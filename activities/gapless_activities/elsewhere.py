@@ -84,7 +84,7 @@ class _Look:
         self._scope = scope_of(request)
         self._fresh = fresh
         self._records: dict[str, Record] = {}
-        self._found: list[str] = details[0]["answers"] if details else []
+        self._found: list[str] = details[0].get("answers", []) if details else []
         self._asked: set[str] = set()
         self._silent: set[str] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)

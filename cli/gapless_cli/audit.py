@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
@@ -12,16 +13,16 @@ import typer
 
 from gapless import links
 from gapless.client import Gapless, audit_id
-from gapless.contract.link_audit import AgentReport, AuditOutcome, LinkAuditRequest
+from gapless.contract.link_audit import AgentReport, AuditOutcome, LinkAuditRequest, Revision
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError
 from gapless.links.report.document import flaky
 from gapless.links.report.history import History
 from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import check_known
-from gapless_cli import flags, link_report
+from gapless_cli import flags, link_report, revisions
 from gapless_cli.commands import INCOMPLETE, alone, asynchronous, check_provider, check_store, connect
-from gapless_cli.flags import dollars
+from gapless_cli.flags import dollars, duration
 from gapless_cli.follow import introduce, see_through
 from gapless_cli.link_report import Form, LinkReport
 from gapless_cli.output import cost, field, plural, result, result_json, say
@@ -38,6 +39,8 @@ class FailOn(StrEnum):
     ANY = "any"
     NEW = "new"
     NEVER = "never"
+    REVISION = "revision"
+    """What the later looks leave broken; gapless.toml says whether any or only new links count."""
 
 
 @partial(asynchronous, problem=INCOMPLETE)
@@ -62,7 +65,16 @@ async def audit(
     output: Annotated[Path, typer.Option(help="Folder for the report, and its history.")] = Path("gapless-report"),
     formats: Annotated[list[Form] | None, typer.Option("--format", help="md, json and html by default.")] = None,
     annotations: Annotated[bool, typer.Option(help="Annotations for GitHub on stdout.")] = False,
-    fail_on: Annotated[FailOn | None, typer.Option(help="What makes the exit code 1; any by default.")] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="What makes the exit code 1; any by default. revision waits for the later looks."),
+    ] = None,
+    recheck_after: Annotated[
+        list[timedelta] | None,
+        typer.Option(
+            parser=duration, metavar="TIME", help="Look again at broken links to other hosts; may be repeated."
+        ),
+    ] = None,
     nights: Annotated[int | None, typer.Option(min=1, help="A link counts when broken so many nights.")] = None,
     baseline: Annotated[str | None, typer.Option(metavar="FILE", help="A report whose links do not count.")] = None,
     id: Annotated[str | None, typer.Option(help="Id of the run; named after the site by default.")] = None,  # noqa: A002
@@ -89,9 +101,12 @@ async def audit(
             agent=agent,
             max_total_tokens=max_tokens,
             max_cost_usd=max_cost,
+            recheck_after=recheck_after or [],
         )
+        if fail_on is FailOn.REVISION and not recheck_after:
+            raise ConfigurationError("there is no revision to decide by; say when to look again with --recheck-after")
         settings = flags.settings()
-        rules = link_report.rules(settings.links, fail_on=fail_on and fail_on.value, nights=nights, baseline=baseline)
+        rules = link_report.rules(settings.links, fail_on=_rule(fail_on), nights=nights, baseline=baseline)
         here = alone() or url != target  # only this machine sees a folder's site
         check_known(provider)
         if here:
@@ -106,8 +121,18 @@ async def audit(
         await introduce(run)
         field("Scope", _scope(request))
         outcome = await see_through(gapless, run, "The same command")
-    report = await show(gapless, outcome, output, rules, formats or FORMS, as_json=as_json, annotated=annotations)
+    later = await revisions.of(gapless, run.id)
+    revision = await revisions.end(gapless, later) if later and fail_on is FailOn.REVISION else None
+    report = await show(
+        gapless, outcome, output, rules, formats or FORMS, as_json=as_json, annotated=annotations, revision=revision
+    )
+    if later:
+        field("Revision", revisions.about(later, revision, queue))
     return report.review.exit_code
+
+
+def _rule(fail_on: FailOn | None) -> str | None:
+    return fail_on.value if fail_on and fail_on is not FailOn.REVISION else None
 
 
 def _prepare(folder: Path) -> None:
@@ -136,9 +161,10 @@ async def show(
     *,
     as_json: bool = False,
     annotated: bool = False,
+    revision: Revision | None = None,
 ) -> LinkReport:
     """Write the report's files, and print it: the findings on stdout, the rest on stderr."""
-    report = await reported(gapless, outcome, rules, link_report.past(output))
+    report = await reported(gapless, outcome, rules, link_report.past(output), revision)
     if as_json:
         result_json(report.document)
     else:
@@ -155,11 +181,18 @@ async def show(
 
 
 async def reported(
-    gapless: Gapless, outcome: AuditOutcome, rules: ReportSettings | None = None, past: History | None = None
+    gapless: Gapless,
+    outcome: AuditOutcome,
+    rules: ReportSettings | None = None,
+    past: History | None = None,
+    revision: Revision | None = None,
 ) -> LinkReport:
-    """Return an audit's report under rules."""
-    body = await gapless.artifacts.get(outcome.report_json.digest)
+    """Return an audit's report under rules, as later looks have revised it."""
+    written = (revision.report_json if revision else None) or outcome.report_json
+    body = await gapless.artifacts.get(written.digest)
     crawl = links.Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest))
+    if revision is not None:
+        await revisions.apply(gapless, revision, crawl)
     return LinkReport(body, rules or ReportSettings(), past, flaky(crawl))
 
 

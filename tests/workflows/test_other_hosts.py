@@ -1,21 +1,31 @@
 """Links to other hosts: each host is asked in its own lane, by one audit at a time, and audits share the answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
-from temporalio.worker import UnsandboxedWorkflowRunner
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+)
 
 import gapless_workers.worker as wiring
-from conftest import until
+from conftest import AGENT, until
 from gapless import AuditOutcome, Gapless, LinkAuditRequest, Settings
 from gapless.contract.host_lane import HostLane, lane_id
 from gapless.links import Crawl, Scope, crawl, report_json
 from gapless.links.urls import authority
+from gapless.testing.emulator import agent
+from gapless.testing.emulator.answers import Answer
 from gapless_activities import answers, crawling, elsewhere, looking
 from gapless_workers.worker import worker
 from gapless_workflows import policies
@@ -209,3 +219,58 @@ async def test_more_audits_than_a_lane_answers_at_once(gapless: Gapless, queue: 
     assert {outcome.broken for outcome in outcomes} == {1}
     assert third.requests["/1"] == 1
     assert third.most_at_once <= 2
+
+
+async def test_claims_about_other_hosts_are_checked_in_their_lanes(
+    gapless: Gapless, queue: str, sites: list[Site], third: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an agent says of another host is fetched again, whatever was known of it, by that host's lane."""
+    claimed = [f"{third.url}/lost", f"{third.url}/0", f"{third.url}/1#p1"]
+
+    async def work(prompt: str, answer: Answer, save: Callable[[], None], **options: int) -> None:
+        broken = [{"page": f"{sites[0].url}/", "href": each, "target": each, "reason": "404"} for each in claimed]
+        answer.write("link-audit.json", json.dumps({"broken": broken}))
+        answer.say("Total broken: 3 across 1 pages crawled.")
+
+    monkeypatch.setattr(agent, "work", work)
+    outcome = await _audit(gapless, queue, "x", _request(sites[0], third, agent=AGENT))
+    assert outcome.agent is not None
+    verdict = outcome.agent.verdict
+    assert verdict is not None
+    assert (verdict.confirmed, verdict.false_alarms, verdict.unverifiable, verdict.missed) == (1, 2, 0, 1)
+    assert (third.requests["/0"], third.requests["/2"], third.requests["/lost"]) == (2, 1, 4)
+    lane = _lane(gapless, third, queue)
+    await until(lambda: _ended(lane))
+    scheduled = [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in (await gapless.client.get_workflow_handle(f"{queue}-x").fetch_history()).events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert (scheduled.count("look_elsewhere"), scheduled.count("judge_in_lane")) == (2, 2)
+
+
+async def test_a_host_that_nobody_can_ask(
+    gapless: Gapless, settings: Settings, queue: str, sites: list[Site], third: Site
+) -> None:
+    """When the lane cannot work on a look for good, the audit goes on, and says what was not checked."""
+    private = f"{queue}-unable"
+    async with worker(gapless.client, settings, [private], interceptors=[Unable()]):
+        outcome = await _audit(gapless, private, "x", _request(sites[0], third))
+    found = results(await _crawl(gapless, outcome))
+    assert third.requests.total() == 0
+    assert found[f"{third.url}/0"] == "unverified:not_checked"
+    assert found["/gone"] == "broken:http_404"
+
+
+class Unable(Interceptor):
+    """Makes every look fail for good."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        return _Unable(next)
+
+
+class _Unable(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
+        if activity.info().activity_type == "serve" and input.args[0].work == "look":
+            raise ApplicationError("not on this machine", type="Unable", non_retryable=True)
+        return await super().execute_activity(input)

@@ -8,7 +8,10 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple, Self
 
+from gapless.links import segments
+from gapless.links.client import USER_AGENT
 from gapless.links.crawl import crawl
 from gapless.links.credentials import VARIABLE, credentials
 from gapless.links.engine import processes, quieten, read_previous
@@ -20,16 +23,22 @@ CLEAN, BROKEN, USAGE, INCOMPLETE = range(4)
 
 
 class State:
-    """A folder in which the last crawl of a scope is kept, and the progress of one that was interrupted."""
+    """A folder with the last crawl of a scope, its report, and the progress of one that was interrupted.
+
+    Attributes:
+        last: the last crawl, once it was read.
+    """
 
     def __init__(self, folder: Path, scope: Scope) -> None:
         key = hashlib.sha256(json.dumps(asdict(scope), sort_keys=True).encode()).hexdigest()[:16]
-        self._last, self._progress = folder / f"{key}.crawl", folder / f"{key}.progress"
+        self._crawl, self._report, self._progress = (folder / f"{key}.{end}" for end in ("crawl", "report", "progress"))
+        self.last: Crawl | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
-    def previous(self) -> Crawl | None:
-        """Return the last crawl."""
-        return read_previous(self._last.read_bytes() if self._last.exists() else b"")
+    def read(self) -> Crawl | None:
+        """Read the last crawl."""
+        self.last = read_previous(self._crawl.read_bytes() if self._crawl.exists() else b"")
+        return self.last
 
     def segments(self) -> list[bytes]:
         """Return what an interrupted audit sealed; a segment that was cut off is left out."""
@@ -47,12 +56,51 @@ class State:
         with self._progress.open("ab") as file:
             file.write(len(segment).to_bytes(8, "big") + segment)
 
-    def keep(self, done: Crawl) -> None:
-        """Keep a crawl for the next audit."""
-        new = self._last.with_suffix(".new")
-        new.write_bytes(done.to_bytes())
-        new.replace(self._last)
+    def report(self, done: Crawl) -> "Report":
+        """Return a crawl's report: that of the last crawl when this one saw the same, else a new one, which is kept."""
+        same = done == self.last
+        if same and (kept := self._kept()) is not None:
+            report = kept
+        else:
+            report = Report.of(done)
+            self._report.unlink(missing_ok=True)  # it must not outlive its crawl
+            if not same:
+                self._write(self._crawl, done.to_bytes())
+            self._write(self._report, "\n".join((_VERSION, str(report.broken), report.text)).encode())
         self._progress.unlink(missing_ok=True)
+        return report
+
+    def _kept(self) -> "Report | None":
+        if not self._report.exists():
+            return None
+        version, broken, text = self._report.read_text("utf-8").split("\n", 2)
+        return Report(text, broken=broken == str(True)) if version == _VERSION else None
+
+    @staticmethod
+    def _write(file: Path, data: bytes) -> None:
+        new = file.with_name(file.name + ".new")
+        new.write_bytes(data)
+        new.replace(file)
+
+
+_VERSION = f"{USER_AGENT} {segments.VERSION}"
+"""Of what a crawl is taken for; what another version made of the same crawl is no report of this one."""
+
+
+class Report(NamedTuple):
+    """A report as JSON, and whether anything is broken."""
+
+    text: str
+    broken: bool
+
+    @classmethod
+    def of(cls, done: Crawl) -> Self:
+        """Work out what is wrong on the site, and write it."""
+        from gapless.links.report.document import report_json
+
+        # At once: the encoder that writes bit by bit is the slow one.
+        text = json.dumps(report_json(done), ensure_ascii=False, sort_keys=True) + "\n"
+        return cls(text, broken=bool(done.broken()))
 
 
 def main() -> int:
@@ -78,16 +126,18 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return USAGE
     quieten()
+    state = State(options.state, scope) if options.state else None
     pool = Pool(scope, processes=options.processes, credentials=headers)
     try:
-        done = asyncio.run(_crawl(scope, pool, State(options.state, scope) if options.state else None))
+        done = asyncio.run(_crawl(scope, pool, state))
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted; with --state the same command goes on where it was.\n")
         return INCOMPLETE
     finally:
         pool.close()
-    _print(done, as_json=options.json)
-    if done.broken():
+    report = state.report(done) if state else Report.of(done)
+    sys.stdout.write(report.text if options.json else _markdown(done))
+    if report.broken:
         return BROKEN
     return CLEAN if done.complete else INCOMPLETE
 
@@ -96,21 +146,13 @@ async def _crawl(scope: Scope, pool: Pool, state: State | None) -> Crawl:
     async with pool:
         if state is None:
             return await crawl(scope, pool=pool)
-        done = await crawl(scope, pool=pool, resume=state.segments(), previous=state.previous(), seal=state.seal)
-        state.keep(done)
-        return done
+        return await crawl(scope, pool=pool, resume=state.segments(), previous=state.read(), seal=state.seal)
 
 
-def _print(done: Crawl, *, as_json: bool) -> None:
-    if as_json:
-        from gapless.links.report.document import report_json
+def _markdown(done: Crawl) -> str:
+    from gapless.links.report.markdown import report_markdown
 
-        json.dump(report_json(done), sys.stdout, ensure_ascii=False, sort_keys=True)
-        sys.stdout.write("\n")
-    else:
-        from gapless.links.report.markdown import report_markdown
-
-        sys.stdout.write(report_markdown(done))
+    return report_markdown(done)
 
 
 def _options() -> argparse.Namespace:

@@ -119,7 +119,7 @@ def judge(target: str, records: Mapping[str, Record], skipped: Mapping[str, str]
     if target.startswith(INVALID):
         return Outcome(BROKEN, "bad_url", attempts=0)
     document, fragment = urls.split_fragment(target)
-    if (record := records.get(document)) is not None and _is_fine(record):
+    if (record := records.get(document)) is not None and is_fine(record):
         result, reason = _fragment(fragment, record) if fragment else (OK, "")
         return _FINE if result is OK else Outcome(result, reason, record.status, (), record.attempts)
     journey = travel(target, records)
@@ -144,7 +144,7 @@ def judge(target: str, records: Mapping[str, Record], skipped: Mapping[str, str]
 _FINE = Outcome(OK)
 
 
-def _is_fine(record: Record) -> bool:
+def is_fine(record: Record) -> bool:
     """Say what nearly every address is: there, at once, and where it says."""
     at_once = record.location is None and not record.chain
     return record.status == 200 and at_once and record.error is None and record.recovered is None
@@ -156,6 +156,11 @@ def needs_ids(fragment: str | None) -> bool:
         return False
     name = fragment.partition(":~:")[0]
     return bool(name) and name.lower() != "top" and not _LINES.fullmatch(name)
+
+
+def has_id(fragment: str, page: Record) -> bool:
+    """Say whether a fragment is an id of the page as it is written; when it is not, it may be there all the same."""
+    return page.ids is not None and ":~:" not in fragment and fragment in _names(page.ids)
 
 
 def has_fragment(fragment: str, ids: str) -> bool:

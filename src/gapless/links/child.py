@@ -21,6 +21,7 @@ from gapless.links.locate import places
 from gapless.links.record import INVALID, TOO_MANY_IDS
 from gapless.links.retry import retry_after
 from gapless.links.scope import Scope
+from gapless.links.turns import Turns
 from gapless.links.urls import Resolver
 
 PAGE, IDS, STATUS, TEXT, SITEMAP, PLACES, LOOK = range(7)
@@ -37,10 +38,8 @@ NAMES, NAMES_A_PAGE, NAME = 12_000_000, 8_000, 100
 """Bytes of distinct targets that a process keeps, how many more of each page when these are full, so that one page
 takes no other's links away, and what each costs besides its characters."""
 MAX_TEXT = 512_000
-BATCH, LINGER = 32, 0.002
-"""Results that are sent together, and seconds for which the first of them waits at most."""
-OTHERS_AT_ONCE = 2
-"""Connections to one host that is not the audited one."""
+BATCH, LINGER = 64, 0.002
+"""Results that are sent together, and seconds for which the first of them waits for more that is on its way."""
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _KINDS = {
@@ -109,18 +108,6 @@ class Result(NamedTuple):
     more: Any
 
 
-class _Host:
-    """The jobs of one authority, and its turn."""
-
-    __slots__ = ("active", "interval", "limit", "opens", "queue")
-
-    def __init__(self, limit: int, interval: float = 0.0) -> None:
-        self.limit, self.interval = limit, interval
-        self.active = 0
-        self.opens = 0.0
-        self.queue: deque[Callable[[], None]] = deque()
-
-
 class Child:
     """Serves a parent over a socket until that closes.
 
@@ -152,12 +139,11 @@ class Child:
             trusted=scope.trusted,
             credentials=credentials,
         )
-        self._connections = connections
-        self._hosts: dict[str, _Host] = {}
-        self._resting: set[str] = set()
+        self.turns = Turns(scope.root, scope.host, connections)
         self._in = bytearray()
-        self._results: list[tuple[Any, ...]] = []
+        self._results: list[tuple[Any, ...] | int] = []
         self._first = 0.0
+        self._asked = self._answered = 0
         self._numbers: dict[str, int] = {}
         self._new: list[str] = []
         self._kept = 0
@@ -179,9 +165,9 @@ class Child:
                 for key, mask in self._selector.select(self._patience()):
                     key.data(mask)
                 self._client.expire()
-                self._let_go()
+                self.turns.go_on()
                 self._watch_isolated()
-                if self._results and (len(self._results) >= BATCH or monotonic() - self._first >= LINGER):
+                if self._results and (self._answered == self._asked or monotonic() - self._first >= LINGER):
                     self._send()
         finally:
             self._client.close()
@@ -192,7 +178,7 @@ class Child:
     def _patience(self) -> float:
         if self._results:
             return LINGER
-        return 0.02 if self._resting else 0.1
+        return 0.02 if self.turns.resting else 0.1
 
     def _jobs(self, mask: int) -> None:
         try:
@@ -212,17 +198,17 @@ class Child:
                 self._take_order(row)
 
     def _take_order(self, row: tuple[Any, ...]) -> None:
-        if row[0] == "rest":
-            host = self._host(row[1])
-            host.opens = max(host.opens, monotonic() + row[2])
-            self._resting.add(row[1])
-        elif row[0] == "interval":
-            self._host(row[1]).interval = row[2]
-        elif row[0] == "probe":
-            self.probe = soft404.Look(*row[1])
-        else:
+        order = row[0]
+        if isinstance(order, int):
             job = Job(*row)
-            self._queue(job.url, lambda: _Visit(self, job).go(job.url, ""))
+            self._asked += 1
+            self.turns.take(job.url, lambda: _Visit(self, job).go(job.url, ""))
+        elif order == "rest":
+            self.turns.rest(*row[1:])
+        elif order == "interval":
+            self.turns.space(*row[1:])
+        else:
+            self.probe = soft404.Look(*row[1])
 
     def _send(self) -> None:
         data = marshal.dumps(self._results)
@@ -234,60 +220,18 @@ class Child:
             self._over = True
         self._parent.setblocking(False)
 
-    # Hosts
-
-    def _host(self, authority: str) -> _Host:
-        if authority not in self._hosts:
-            own = authority == self._scope.host
-            self._hosts[authority] = _Host(self._connections if own else OTHERS_AT_ONCE)
-        return self._hosts[authority]
-
-    def _queue(self, url: str, send: Callable[[], None]) -> None:
-        authority = urls.authority(url)
-        host = self._host(authority)
-        if host.active < host.limit and not host.queue and not host.interval and not host.opens:
-            host.active += 1
-            send()
-            return
-        host.queue.append(send)
-        self._next(authority)
+    # Results
 
     def get(self, get: Get) -> None:
         """Send a GET; the turn of its host is already taken."""
         self._client.get(get)
 
-    def turn_over(self, url: str) -> None:
-        """Give the turn of a host back."""
-        authority = urls.authority(url)
-        host = self._hosts[authority]
-        host.active -= 1
-        if host.queue:
-            self._next(authority)
-
-    def _next(self, authority: str) -> None:
-        host = self._hosts[authority]
-        while host.queue and host.active < host.limit:
-            now = monotonic()
-            if host.opens > now:
-                self._resting.add(authority)
-                return
-            host.opens = now + host.interval if host.interval else 0.0
-            host.active += 1
-            host.queue.popleft()()
-        if not host.queue:
-            self._resting.discard(authority)
-
-    def _let_go(self) -> None:
-        for authority in tuple(self._resting):
-            self._next(authority)
-
-    # Results
-
-    def finish(self, result: Result) -> None:
-        """Hand a result to the parent, soon."""
+    def finish(self, result: tuple[Any, ...] | int) -> None:
+        """Hand a result to the parent, soon: a row, or the number of a job that found nothing changed."""
         if not self._results:
             self._first = monotonic()
-        self._results.append(tuple(result))
+        self._results.append(result)
+        self._answered += 1
         if len(self._results) >= BATCH:
             self._send()
 
@@ -401,21 +345,18 @@ class _Visit:
         self._jar: dict[str, str] = {}
         self._seen: set[tuple[str, str]] = set()
         self._at = job.url
-        self._cookie = ""
 
     def go(self, url: str, cookie: str) -> None:
         """Send the GET; the host's turn is ours until it is answered."""
         job = self._job
-        self._at, self._cookie = url, cookie
+        self._at = url
         self._seen.add((url, cookie))
-        fields = []
-        if cookie:
-            fields.append(f"Cookie: {cookie}")
+        fields = [f"Cookie: {cookie}"] if cookie else []
         if job.etag:
             fields.append(f"If-None-Match: {job.etag}")
         elif job.modified:
             fields.append(f"If-Modified-Since: {job.modified}")
-        self._child.get(Get(url, self._answered, self._wanted, parse.looks_like_html, tuple(fields)))
+        self._child.get(Get(url, self._answered, self._wanted, parse.looks_like_html, fields))
 
     def _wanted(self, status: int, fields: dict[str, str]) -> str:
         want = self._job.want
@@ -432,7 +373,10 @@ class _Visit:
         return READ if own and (media in _KINDS or media in _XML) else DRAINED
 
     def _answered(self, answer: Answer) -> None:
-        self._child.turn_over(self._at)
+        self._child.turns.over(self._at)
+        if answer.status == 304 and answer.error is None and (self._job.etag or self._job.modified):
+            self._child.finish(self._job.number)
+            return
         try:
             self._read(answer)
         except Exception:  # noqa: BLE001 (a page that nobody thought of spoils no other page's result)
@@ -476,7 +420,7 @@ class _Visit:
             self._done(answer, error="too_many_redirects")
         else:
             self._chain.append((self._at, answer.status))
-            self._child._queue(following, lambda: self.go(following, cookie))  # noqa: SLF001 (one thing in two parts)
+            self._child.turns.take(following, lambda: self.go(following, cookie))
 
     def _body(self, answer: Answer) -> None:
         job, body = self._job, answer.body
@@ -569,14 +513,14 @@ class _Visit:
     ) -> None:
         fields = answer.fields
         self._child.finish(
-            Result(
+            (  # a Result: marshal takes plain tuples only
                 self._job.number,
                 answer.status,
                 error,
                 self._chain,
                 self._at,
                 location,
-                retry_after(fields.get("retry-after", "")),
+                retry_after(fields["retry-after"]) if "retry-after" in fields else None,
                 kind,
                 same,
                 ids,

@@ -12,7 +12,7 @@ import selectors
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -35,6 +35,11 @@ IDLE = 64
 # Each byte of a field can be matched in one way only: a header of 64 KB must not take longer than its bytes.
 _FIELD = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)[ \t]*+:([^\r\n\0]*+(?:\r?\n[ \t][^\r\n\0]*+)*+)\r?\n"
 _FIELDS = re.compile(_FIELD)
+_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)[ \t]*+:([^\r\n\0]*+)")
+LINES, LINE = 256, 256
+"""Header lines that are remembered with what they say, and characters of each."""
+_PARTICULAR = frozenset({"content-length", "etag", "last-modified", "location", "set-cookie"})
+"""Fields that few answers have in common."""
 _ALL_FIELDS = re.compile(f"(?:{_FIELD})*+\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.([01])[ \t]++([1-9]\d\d)(?:[ \t][^\r\n\0]*+)?\r?\n")
 _CHUNK_SIZE = rb"([0-9A-Fa-f]{1,15})[ \t]{0,256}(?:;[^\r\n]{0,4096})?\r?\n"
@@ -85,7 +90,7 @@ class Get:
     done: Callable[[Answer], None]
     wanted: Callable[[int, dict[str, str]], str]
     keep: Callable[[bytes], bool]
-    fields: tuple[str, ...] = ()
+    fields: Sequence[str] = ()
 
 
 class Client:
@@ -117,7 +122,7 @@ class Client:
         self._big_until = math.inf
         self._trusted = trusted
         self._credentials = credentials or {}
-        self._idle: dict[tuple[str, str], list[_Connection]] = {}
+        self._idle: dict[str, list[_Connection]] = {}
         self._idle_count = 0
         self._deadlines: dict[_Connection, float] = {}
         self._tls: ssl.SSLContext | None = None
@@ -131,15 +136,14 @@ class Client:
 
     def get(self, get: Get) -> None:
         """Send a GET; `get.done` is called with its answer, at the earliest when this has returned."""
-        scheme, _, rest = get.url.partition("://")
-        authority = rest.partition("/")[0]
-        idle = self._idle.get((scheme, authority))
+        origin = get.url[: get.url.index("/", 8)]
+        idle = self._idle.get(origin)
         while idle:
             self._idle_count -= 1
             if (kept := idle.pop()).is_quiet():
                 kept.ask(get)
                 return
-        _Connection(self, scheme, authority).ask(get)
+        _Connection(self, origin).ask(get)
 
     def check(self, host: str, port: int, found: list[str]) -> None:
         """Refuse addresses that are not on the public Internet. Raises PrivateAddress.
@@ -153,17 +157,19 @@ class Client:
         if refused:
             raise addresses.PrivateAddress(f"{host} is not on the public Internet")
 
-    def request(self, get: Get, authority: str) -> bytes:
+    def request(self, get: Get, connection: "_Connection") -> bytes:
         """Return the bytes of a request."""
-        path = get.url.split("/", 3)[3]
-        own = self._credentials.get(urls.origin(get.url), ()) if self._credentials else ()
-        more = "".join([f"{line}\r\n" for line in (*get.fields, *own)])
-        request = (
-            f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT}\r\n"
-            "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate\r\n"
-            f"{more}\r\n"
+        more = "".join([f"{line}\r\n" for line in get.fields]) if get.fields else ""
+        path = get.url[len(connection.origin) :]
+        return f"GET {path} HTTP/1.1\r\n{connection.fields}{more}\r\n".encode("latin-1", "replace")
+
+    def fields(self, origin: str) -> str:
+        """Return the header fields that every request to an origin has."""
+        own = "".join([f"{line}\r\n" for line in self._credentials.get(origin, ())])
+        return (
+            f"Host: {urls.authority(origin)}\r\nUser-Agent: {USER_AGENT}\r\n"
+            f"Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate\r\n{own}"
         )
-        return request.encode("latin-1", "replace")
 
     def watch(self, connection: "_Connection") -> None:
         """Start a connection's deadline."""
@@ -199,7 +205,7 @@ class Client:
                 while idle:
                     idle.pop().close()
             self._idle_count = 0
-        self._idle.setdefault((connection.scheme, connection.authority), []).append(connection)
+        self._idle.setdefault(connection.origin, []).append(connection)
         self._idle_count += 1
 
     def expire(self) -> None:
@@ -224,10 +230,12 @@ class Client:
 
 
 class _Connection:
-    """A connection to one authority, with one request on it at a time."""
+    """A connection to one origin, with one request on it at a time."""
 
-    def __init__(self, client: Client, scheme: str, authority: str) -> None:
-        self.scheme, self.authority = scheme, authority
+    def __init__(self, client: Client, origin: str) -> None:
+        self.origin = origin
+        self.scheme = origin.partition(":")[0]
+        self.fields = client.fields(origin)
         self.open = False
         self._client = client
         self._socket: socket.socket | None = None
@@ -258,7 +266,7 @@ class _Connection:
         """Send a request."""
         self._get, self._active = get, True
         self._answer = Answer(get.url)
-        self._out = self._client.request(get, self.authority)
+        self._out = self._client.request(get, self)
         self._start_reading()
         self._client.watch(self)
         if self.open:
@@ -284,7 +292,7 @@ class _Connection:
     def _resolve(self) -> None:
         self._reused = False
         try:
-            self._host, self._port = urls.host_port(f"{self.scheme}://{self.authority}/")
+            self._host, self._port = urls.host_port(f"{self.origin}/")
         except ValueError:
             self._client.names.soon(lambda: self.fail("bad_url"))
             return
@@ -440,8 +448,10 @@ class _Connection:
     def _head(self, data: bytes) -> bytes | None:
         """Take the head off what was read; return the rest, or None when it is not complete or was the end."""
         seen = max(0, len(self._in) - 3)
-        self._in += data
-        head = self._in
+        head: bytes | bytearray = data
+        if self._in:
+            self._in += data
+            head = self._in
         if not head.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(
             head[:7]
         ):  # HTTP/0.9, HTTP/2, another protocol
@@ -451,16 +461,19 @@ class _Connection:
         if (bare := head.find(b"\n\n", seen, end if end > 3 else len(head))) >= 0:
             end = bare + 2
         if end == 3:
+            if head is data:
+                self._in += data
             if len(head) > MAX_HEAD:
                 self._finish("invalid_response", keep=False)
             return None
         status = _STATUS.match(head)
-        fields = _fields(head[status.end() : end]) if status and end <= MAX_HEAD else None
+        fields = _fields(head[:end], status) if status and end <= MAX_HEAD else None
         if status is None or fields is None:
             self._finish("invalid_response", keep=False)
             return None
         rest, code = bytes(head[end:]), int(status[2])
-        self._in = bytearray()
+        if self._in:
+            self._in = bytearray()
         if code < 200:
             return self._after_interim(code, rest)
         self._read_head = False
@@ -668,17 +681,21 @@ _BODY_ERRORS: dict[type[Exception], str] = {
 }
 
 
-def _fields(lines: bytes | bytearray) -> dict[str, str] | None:
+def _fields(head: bytes | bytearray, status: re.Match[bytes]) -> dict[str, str] | None:
     """Return the header fields, or None when there are too many or they are no such thing."""
-    text = lines.decode("utf-8", "surrogateescape")
-    found = _FIELDS.findall(text)
-    if len(found) > MAX_FIELDS or not _ALL_FIELDS.fullmatch(text):
+    if status[2] == b"304" and b"lose" not in head:
+        return {}  # nobody asks what it says, but for whether the connection is closed
+    text = head[status.end() :].decode("utf-8", "surrogateescape")
+    found = _by_line(text)
+    if found is None:  # lines that end or go on in ways that few still use, or no header at all
+        found = [(name.lower(), " ".join(raw.split()) if "\n" in raw else raw) for name, raw in _FIELDS.findall(text)]
+        if not _ALL_FIELDS.fullmatch(text):
+            return None
+    if len(found) > MAX_FIELDS:
         return None
     fields: dict[str, str] = {}
-    for written, raw in found:
-        name, value = written.lower(), raw.strip()
-        if "\n" in value:  # a field that goes on in the next line
-            value = " ".join(value.split())
+    for name, raw in found:
+        value = raw.strip()
         if name not in fields:
             fields[name] = value
         elif name in _LISTS:
@@ -686,6 +703,29 @@ def _fields(lines: bytes | bytearray) -> dict[str, str] | None:
         elif name == "set-cookie":
             fields[name] += f"\n{value}"
     return fields
+
+
+def _by_line(text: str) -> list[tuple[str, str]] | None:
+    """Return names and values, or None when the text is not simply a field in each line."""
+    rows = text.split("\r\n")
+    found = [_known.get(row) or _field(row) for row in rows[:-2]]
+    return [pair for pair in found if pair] if None not in found and text.count("\n") == len(rows) - 1 else None
+
+
+_known: dict[str, tuple[str, str]] = {}
+"""What lines say that a host sends with every answer."""
+
+
+def _field(row: str) -> tuple[str, str] | None:
+    line = _LINE.fullmatch(row)
+    if line is None:
+        return None
+    pair = line[1].lower(), line[2]
+    if pair[0] not in _PARTICULAR and len(row) <= LINE:
+        if len(_known) >= LINES:
+            _known.clear()
+        _known[row] = pair
+    return pair
 
 
 def _length(field: str) -> int | None:

@@ -1,18 +1,20 @@
 """One audit from its first request to its result."""
 
 import asyncio
+import time
+from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from hashlib import blake2b
+from zlib import crc32
 
 from gapless.links import check, soft404, urls
 from gapless.links.check import Outcome
 from gapless.links.child import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
 from gapless.links.elsewhere import Elsewhere, Looked, leading_elsewhere, unseen
 from gapless.links.frontier import Frontier, Robots
-from gapless.links.pool import Pool
+from gapless.links.pool import Done, Pool
 from gapless.links.record import Hop, Numbers, Place, Record
 from gapless.links.result import Crawl
 from gapless.links.scope import Progress, Scope
@@ -22,6 +24,7 @@ MAX_LINKS = 5_000_000
 MAX_SITEMAPS = 100
 ROBOTS_HOPS = 5
 OUTAGE = 10
+OK = 200
 BACKOFF = 0.25
 """Seconds before what may pass is tried a third time."""
 TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
@@ -185,6 +188,8 @@ class _Audit:
         self._pages: set[tuple[str, str]] = set()
         self._links = 0
         self._failures = 0
+        self._may_pass: list[str] = []
+        self._retried = 0.0
         self._hops: dict[str, int] = {}
         self._left = 0
 
@@ -199,26 +204,65 @@ class _Audit:
         if robots is None or not robots.failed:
             await self._probe()
             await self._sitemaps(robots)
+        await self._revalidate(robots)
         self._frontier.offer(self._scope.start)
+        located = False
+        while True:
+            await self._look()
+            await self._unblock()
+            self.crawl.skipped = self._frontier.skipped
+            waits = self._leave_elsewhere() and self.elsewhere is Elsewhere.LATER
+            if located := self._pause() > 0 and not waits:
+                await self._locate()
+            if not await self._last_try():
+                break
+        if not (located or waits):
+            await self._locate()
+        self.crawl.incomplete_reason = await self._outage() or self._incomplete(robots)
+        return self.crawl
+
+    async def _revalidate(self, robots: Robots | None) -> None:
+        """Ask what has changed of all that the last audit saw of the site, what failed first.
+
+        Level by level, this would wait for each level; whether somebody still links there is seen afterwards.
+        """
+        known = [
+            record
+            for record in self._known.values()
+            if record.kind != "sitemap"
+            and self._scope.on_site(record.url)
+            and record.url not in self._journal.known
+            and (robots is None or robots.allows(record.url))
+        ]
+        failed = {record.url for record in known if check.standing(record)[0] == check.BROKEN}
+        others = sorted(record.url for record in known if record.url not in failed)
+        await self._ask(self._job(url, PAGE) for url in sorted(failed))
+        passing = {url: record for url in failed if _may_pass(record := self._journal.known[url])}
+        await self._ask(self._retries(passing), passing)
+        await self._ask(self._job(url, PAGE) for url in others if "?" not in url)
+        await self._ask(self._job(url, PAGE) for url in others if "?" in url)
+
+    async def _ask(self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY) -> None:
+        """Work on jobs, and keep what comes of them until it is visited."""
+        async for records in self._records(jobs, earlier):
+            self._journal.known.update((record.url, record) for record in records)
+            self._report("looking for changes")
+
+    async def _look(self) -> None:
+        """Crawl, look at other hosts, and ask again for what failed, until nothing new turns up."""
         while True:
             await self._site()
+            used = self.crawl.targets_used()
             offered = self._frontier.offered
-            await self._other_hosts()  # which may lead back
-            if self._offer_hops(offered):
-                continue
-            if not await self._confirm():
+            await self._other_hosts(used)  # which may lead back
+            if not self._offer_hops(used, offered) and not await self._confirm():
                 break
-        await self._unblock()
-        self.crawl.skipped = self._frontier.skipped
-        self.crawl.incomplete_reason = await self._outage() or self._incomplete(robots)
-        if not (self._leave_elsewhere() and self.elsewhere is Elsewhere.LATER):
-            await self._locate()
-        return self.crawl
 
     async def _site(self) -> None:
         while not self._stopped and (level := self._frontier.level()):
             await self._level([url for url in level if "?" not in url])
             await self._level([url for url in level if "?" in url])  # most of them are pages that are known by now
+            await self._retry()
 
     async def _level(self, level: list[str]) -> None:
         while level and not self._stopped:
@@ -235,57 +279,69 @@ class _Audit:
 
     async def _visit(self, addresses: Sequence[str], want: int, phase: str = "crawling") -> None:
         """Visit addresses that were not visited yet, or take what is known of them."""
+        known: list[Record] = []
         new: list[Job] = []
         for url in addresses:
             if url in self.crawl.records and self.crawl.records[url].kind == "sitemap":
                 continue  # it was read before all others
-            known = self._journal.known.get(url)
-            if known is not None and (known.ids is not None or known.error or want != IDS or known.kind != "html"):
-                self._take(known)
+            record = self._journal.known.get(url)
+            if record is not None and (record.ids is not None or record.error or want != IDS or record.kind != "html"):
+                known.append(record)
             else:
                 new.append(self._job(url, want))
-        async for record in self._records(new):
-            self._take(record)
+        self._take(known)
+        async for records in self._records(new):
+            self._take(records)
             self._report(phase)
 
-    async def _records(self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY) -> AsyncGenerator[Record]:
-        """Work on jobs, and yield a record of each, sealed soon; `earlier` holds failures that are looked at again."""
-        async with aclosing(self._pool.run(jobs, self._numbers)) as results:
-            async for job, result, links in results:
-                record = self._record(job, result)
-                record.links = record.links or links
-                if (first := earlier.get(job.url)) is not None:
-                    record.attempts = first.attempts + 1
-                    recovered = check.standing(record)[0] == check.OK
-                    record.recovered = check.standing(first)[1] if recovered else None
-                await self._journal.keep(record, same=job.want == PAGE and record is self._known.get(job.url))
-                yield record
+    async def _records(
+        self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY
+    ) -> AsyncGenerator[list[Record]]:
+        """Work on jobs, and yield their records, sealed soon; `earlier` holds failures that are looked at again."""
+        async with aclosing(self._pool.run(jobs, self._numbers)) as batches:
+            async for batch in batches:
+                records: list[Record] = []
+                same: set[str] = set()
+                for job, result, links in batch:
+                    record = self._known[job.url] if result is None else self._record(job, result, links)
+                    if (first := earlier.get(job.url)) is not None:
+                        record.attempts = first.attempts + 1
+                        recovered = check.standing(record)[0] == check.OK
+                        record.recovered = check.standing(first)[1] if recovered else None
+                    records.append(record)
+                    if result is None or (job.want == PAGE and record is self._known.get(job.url)):
+                        same.add(job.url)
+                await self._journal.keep(records, same)
+                yield records
 
     def _job(self, url: str, want: int) -> Job:
         self._jobs += 1
         known = self._known.get(url) if want == PAGE else None
+        twin = self._twin(url) if want == PAGE else None
         if known is None or known.status != 200 or known.error or known.recovered or known.attempts > 1:
-            twin = self._twin(url) if want == PAGE else None
             return Job(self._jobs, url, want, digest=twin.digest if twin else "")
-        sampled = int.from_bytes(blake2b(f"{self._today} {url}".encode(), digest_size=4).digest()) % SAMPLE == 0
-        if sampled or url in self._suspects or not (known.etag or known.modified):
-            return Job(self._jobs, url, want, digest=known.digest)
-        return Job(self._jobs, url, want, known.etag, known.modified, known.digest)
+        digest = twin.digest if twin else known.digest
+        if self._sampled(url) or url in self._suspects or not (known.etag or known.modified):
+            return Job(self._jobs, url, want, digest=digest)
+        return Job(self._jobs, url, want, known.etag, known.modified, digest)
+
+    def _sampled(self, url: str) -> bool:
+        return crc32(f"{self._today} {url}".encode()) % SAMPLE == 0
 
     def _twin(self, url: str) -> Record | None:
         """Return the page of the same path without a query, when it was read."""
         page, query, _ = url.partition("?")
-        twin = self.crawl.records.get(page) if query else None
+        twin = (self.crawl.records.get(page) or self._journal.known.get(page)) if query else None
         return twin if twin is not None and twin.is_page and twin.final == page else None
 
-    def _record(self, job: Job, result: Result) -> Record:
-        known = self._known.get(job.url)
-        if result.status == 304:
-            if known is not None and (job.etag or job.modified):
-                return known
+    def _record(self, job: Job, result: Result, links: "array[int]") -> Record:
+        if result.status == 304:  # of what was not asked whether it has changed
             return Record(job.url, status=result.status, error="invalid_response", final=result.final)
+        known = self._known.get(job.url)
         if result.same and known is not None and known.digest == result.digest:
-            return known
+            if (known.etag, known.modified) == (result.etag, result.modified):
+                return known
+            return replace(known, etag=result.etag, modified=result.modified)
         twin = self._twin(job.url) if result.same else None
         if twin is not None:
             url, etag, modified = job.url, result.etag, result.modified
@@ -300,6 +356,7 @@ class _Audit:
             kind=result.kind,
             ids=None if result.ids is None else self._ids.setdefault(result.ids, result.ids),
             base=result.base,
+            links=links,
             link_count=result.link_count,
             cut=result.cut,
             etag=result.etag,
@@ -307,28 +364,33 @@ class _Audit:
             digest=result.digest,
         )
 
-    def _take(self, record: Record) -> None:
-        records = self.crawl.records
-        if record.url in records:
-            self._failures -= check.standing(records[record.url])[0] == check.BROKEN
-        records[record.url] = record
-        self._failures += check.standing(record)[0] == check.BROKEN
-        if record.location is not None:
-            self._take_hop(record.url, urls.split_fragment(record.location)[0])
-            return
-        if record.is_page and self._scope.inside(record.final):
-            key = record.final.partition("?")[0], record.digest
-            self._links += record.link_count if key not in self._pages else 0
-            self._pages.add(key)
-        self._offer(record)
+    def _take(self, new: Iterable[Record]) -> None:
+        records, inside, links = self.crawl.records, self._scope.inside, []
+        for record in new:
+            if record.url in records:
+                self._failures -= check.standing(records[record.url])[0] == check.BROKEN
+            records[record.url] = record
+            if (record.status != OK or record.error) and check.standing(record)[0] == check.BROKEN:
+                self._failures += 1
+                if record.attempts == 1 and _may_pass(record):
+                    self._may_pass.append(record.url)
+            if record.location is not None:
+                self._take_hop(record.url, urls.split_fragment(record.location)[0])
+                continue
+            if record.is_page and inside(record.final):
+                key = record.final.partition("?")[0], record.digest
+                self._links += record.link_count if key not in self._pages else 0
+                self._pages.add(key)
+            links.append(record.links)
+        self._offer(links)
 
-    def _offer(self, record: Record) -> None:
-        """Offer what the links lead to on the site, each name once."""
-        names, site = self._numbers.names, self._scope.site + "/"
-        new = set(record.links) - self._offered
+    def _offer(self, links: Iterable["array[int]"]) -> None:
+        """Offer what links lead to on the site, each name once."""
+        names, root = self._numbers.names, self._scope.root
+        new = set().union(*links) - self._offered
         self._offered |= new
         for number in new:
-            if names[number].startswith(site):
+            if names[number].startswith(root):
                 self._frontier.offer(names[number].partition("#")[0])
 
     def _take_hop(self, url: str, following: str) -> None:
@@ -372,8 +434,16 @@ class _Audit:
                     record.error = f"blocked_{record.status}"
 
     async def _one(self, url: str, want: int) -> Result:
-        async with aclosing(self._pool.run([self._job(url, want)], self._numbers)) as results:
-            return (await anext(results))[1]
+        result = (await self._do(self._job(url, want))).result
+        assert result is not None  # it is not asked whether it has changed
+        return result
+
+    async def _do(self, job: Job) -> Done:
+        async with aclosing(self._pool.run([job], self._numbers)) as batches:
+            batch = await anext(batches)
+            while not batch:  # it is asked again
+                batch = await anext(batches)
+        return batch[0]
 
     async def _sitemaps(self, robots: Robots | None) -> None:
         """Take the pages that sitemaps name, and the sitemaps that others name, as links that stand there."""
@@ -389,20 +459,27 @@ class _Audit:
             if url in seen or not self._scope.on_site(url):
                 continue
             seen.add(url)
-            result = await self._one(url, SITEMAP)
-            if result.more is not None and result.status == 200:
+            known = self._known.get(url, Record(url))
+            asks = known.kind == "sitemap" and not self._sampled(url)
+            job = self._job(url, SITEMAP)
+            result = (await self._do(job._replace(etag=known.etag, modified=known.modified) if asks else job)).result
+            if result is None:
+                self._take([known])
+            elif result.more is not None and result.status == 200:
                 pages, sitemaps, _ = result.more
                 waiting += filter(self._is_address, sitemaps)
-                self._seed(url, [*sitemaps, *pages])
+                seed = self._seed(url, [*sitemaps, *pages])
+                if not sitemaps:  # else those would have to be known, too
+                    seed.etag, seed.modified = result.etag, result.modified
 
-    def _seed(self, url: str, addresses: list[str]) -> None:
+    def _seed(self, url: str, addresses: list[str]) -> Record:
         resolve = urls.Resolver().of(url)
         targets = [self._scope.home(target) for each in addresses if (target := resolve(each, True)) is not None]
         covered = [target for target in targets if self._scope.covers(target)]
         record = Record(url, status=200, final=url, kind="sitemap", link_count=len(covered))
         record.links.extend(dict.fromkeys(map(self._numbers.number, covered)))
-        self.crawl.records[url] = record
-        self._offer(record)
+        self._take([record])
+        return record
 
     @staticmethod
     def _is_address(url: str) -> bool:
@@ -411,9 +488,9 @@ class _Audit:
         except ValueError:
             return False
 
-    async def _other_hosts(self) -> None:
+    async def _other_hosts(self, used: Iterable[str]) -> None:
         if self._scope.external:
-            await self.follow(leading_elsewhere(self.crawl), self._may_ask)
+            await self.follow(leading_elsewhere(used, self.crawl), self._may_ask)
 
     def _may_ask(self, url: str) -> bool:
         """Say whether an address of another host may be visited; or taken, where others ask."""
@@ -433,7 +510,7 @@ class _Audit:
         """Visit the targets and what they redirect to, and confirm what failed; see the function `look`."""
         targets = sorted(set(targets))
         await self.follow(targets, allowed)
-        while await self._confirm():
+        while await self._confirm() or await self._last_try():
             await self.follow(targets, allowed)
         await self._unblock()
         refused = next((url for url, record in self.crawl.records.items() if record.is_refused and allowed(url)), None)
@@ -449,13 +526,14 @@ class _Audit:
                     [url for url in sorted(wanted) if wanted[url] is chosen], want, "checking other hosts"
                 )
 
-    def _offer_hops(self, before: int) -> bool:
+    def _offer_hops(self, used: Iterable[str], before: int) -> bool:
         # A chain that starts in the middle of another, or on another host, may end where nobody looked yet.
         if self._stopped:
             return False
         records = self.crawl.records
-        targets = {*self.crawl.targets_used(), self._scope.start}  # not each redirect, or a chain would never end
-        redirected = [each for each in targets if (at := records.get(each.partition("#")[0])) and at.location]
+        redirects = {url for url, record in records.items() if record.location is not None}
+        targets = {*used, self._scope.start}  # not each redirect, or a chain would never end
+        redirected = [each for each in targets if each.partition("#")[0] in redirects]
         found = missing(redirected, records, self._scope.on_site)
         for url in found:
             self._frontier.offer(url)
@@ -463,14 +541,28 @@ class _Audit:
 
     # Failures
 
+    async def _retry(self) -> None:
+        """Fetch once more what may pass of what has failed since the last time."""
+        urls, self._may_pass = self._may_pass, []
+        await self._again([record for url in urls if (record := self.crawl.records[url]).attempts == 1])
+
     async def _confirm(self) -> bool:
-        """Fetch every failure once more, and again what may pass; say whether one of them was none."""
-        clock = asyncio.get_running_loop().time
-        begun = clock()
-        recovered = await self._again(lambda record: record.attempts == 1)
-        if any(map(_may_pass, self._failed(lambda record: record.attempts == 2))):
-            await asyncio.sleep(max(0.0, begun + BACKOFF - clock()))  # they were asked first, and have waited since
-            recovered |= await self._again(lambda record: record.attempts == 2 and _may_pass(record))
+        """Fetch once more what failed for good; say whether one of them did not."""
+        await self._retry()
+        return await self._again(self._failed(lambda record: record.attempts == 1))
+
+    def _pause(self) -> float:
+        """Return the seconds for which what may pass is left alone still."""
+        return self._retried + BACKOFF - time.monotonic()
+
+    async def _last_try(self) -> bool:
+        """Fetch a third time what may pass; say whether one of them did."""
+        failed = self._failed(lambda record: record.attempts == 2 and _may_pass(record))
+        if not failed:
+            return False
+        await asyncio.sleep(max(0.0, self._pause()))
+        recovered = await self._again(failed)
+        self.crawl.judge_again(all_links=recovered)
         return recovered
 
     def _failed(self, which: Callable[[Record], bool]) -> list[Record]:
@@ -480,17 +572,21 @@ class _Audit:
             return failed
         return [record for record in failed if self._scope.on_site(record.url)]  # the others were asked by others
 
-    async def _again(self, which: Callable[[Record], bool]) -> bool:
-        failed = {record.url: record for record in self._failed(which)}
-        order = sorted(failed, key=lambda url: (not _may_pass(failed[url]), url))
-        jobs = [Job(self._jobs + number, url, self._want(url)) for number, url in enumerate(order, 1)]
-        self._jobs += len(jobs)
+    async def _again(self, records: Iterable[Record]) -> bool:
+        failed = {record.url: record for record in records}
         recovered = False
-        async for record in self._records(jobs, failed):
-            recovered |= check.standing(record)[0] != check.BROKEN
-            self._take(record)
+        async for now in self._records(self._retries(failed), failed):
+            recovered |= any(check.standing(record)[0] != check.BROKEN for record in now)
+            self._take(now)
             self._report("confirming")
         return recovered
+
+    def _retries(self, failed: Mapping[str, Record]) -> list[Job]:
+        """Return jobs for what failed, first for what may pass, which then has the longer pause."""
+        order = sorted(failed, key=lambda url: (not _may_pass(failed[url]), url))
+        if order and _may_pass(failed[order[0]]):
+            self._retried = time.monotonic()
+        return [self._job(url, self._want(url)) for url in order]
 
     def _want(self, url: str) -> int:
         return PAGE if self._scope.on_site(url) else IDS
@@ -513,34 +609,37 @@ class _Audit:
 
     async def _locate(self) -> None:
         """Find out where the links that are not ok stand in the source of their pages."""
-        wanted = self.crawl.to_locate()
+        if self._previous is not None and self.crawl.saw_the_same(self._previous):
+            self.crawl.places = self._previous.places
+            return
+        located, self.crawl.places = self.crawl.places, {}
         jobs: dict[int, str] = {}
         todo: list[Job] = []
-        for page, targets in sorted(wanted.items()):
-            known = self._known_places(page, targets)
-            if known is not None:
-                self.crawl.places[page] = known
+        for page, targets in sorted(self.crawl.to_locate().items()):
+            known = located.get(page) or self._known_places(page)
+            if known is not None and targets <= known.keys():
+                self.crawl.places[page] = {target: known[target] for target in targets}
                 continue
             self._jobs += 1
             jobs[self._jobs] = page
             source = self.crawl.sources.get(page)
             base = source.base if source else None
             todo.append(Job(self._jobs, page, PLACES, targets=tuple(sorted(targets)), base=base))
-        async with aclosing(self._pool.run(todo, self._numbers)) as results:
-            async for job, result, _ in results:
-                places = [Place(*row) for row in result.more or ()]
-                self.crawl.places[jobs[job.number]] = {place.target: place for place in reversed(places)}
+        async with aclosing(self._pool.run(todo, self._numbers)) as batches:
+            async for batch in batches:
+                for job, result, _ in batch:
+                    places = [Place(*row) for row in (result and result.more) or ()]
+                    self.crawl.places[jobs[job.number]] = {place.target: place for place in reversed(places)}
                 self._report("locating")
 
-    def _known_places(self, page: str, targets: set[str]) -> dict[str, Place] | None:
+    def _known_places(self, page: str) -> dict[str, Place] | None:
+        """Return what the last audit found on a page, when it has not changed since."""
         previous = self._previous
         if previous is None or page not in previous.places:
             return None
         known, now = previous.records.get(page), self.crawl.sources.get(page)
-        if known is None or now is None or not now.digest or known.digest != now.digest:
-            return None
-        places = previous.places[page]
-        return {target: places[target] for target in targets} if targets <= places.keys() else None
+        same = known is not None and now is not None and now.digest and known.digest == now.digest
+        return previous.places[page] if same else None
 
     def _report(self, phase: str) -> None:
         if self._progress is not None:

@@ -33,16 +33,16 @@ class Looked(NamedTuple):
     pause: float
 
 
-def leading_elsewhere(crawl: Crawl) -> list[str]:
-    """Return the targets on other hosts, and the site's own addresses that redirect to another host."""
+def leading_elsewhere(used: Iterable[str], crawl: Crawl) -> list[str]:
+    """Return those of the targets used that are on other hosts, and the site's addresses that redirect to one."""
     on_site = crawl.scope.on_site
     leaving = (url for url, record in crawl.records.items() if record.location and not on_site(record.location))
-    return [*(target for target in crawl.targets_used() if not on_site(target)), *filter(on_site, leaving)]
+    return [*(target for target in used if not on_site(target)), *filter(on_site, leaving)]
 
 
 def unseen(crawl: Crawl) -> list[str]:
     """Return where the links of a crawl lead on other hosts as far as is known, where nobody looked."""
-    return onward(leading_elsewhere(crawl), crawl.records, crawl.scope)
+    return onward(leading_elsewhere(crawl.targets_used(), crawl), crawl.records, crawl.scope)
 
 
 def onward(targets: Iterable[str], records: Mapping[str, Record], scope: Scope) -> list[str]:

@@ -9,12 +9,13 @@ import threading
 import traceback
 from array import array
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from gapless.links import urls
 from gapless.links.child import Child, Job, Result
@@ -27,14 +28,33 @@ TRIES = 3
 LONGEST_WAIT = 30.0
 SITE_PATIENCE, OTHER_PATIENCE = 120.0, 30.0
 """Seconds for which a host may make an audit wait, in total."""
+FRAME = 4
+"""Bytes that say how long a frame is."""
 MAX_FRAME = 1 << 28
+
+_busy = attrgetter("busy")
+_NO_LINKS = array("I")
 
 
 class ChildLost(RuntimeError):
     """A process of the audit ended before the audit did, or said something that makes no sense."""
 
 
-class _Peer:
+class Done(NamedTuple):
+    """A job that is done.
+
+    Attributes:
+        job: what was to be done.
+        result: what became of it, or None when the host said that nothing has changed.
+        links: numbers of the links on the page.
+    """
+
+    job: Job
+    result: Result | None
+    links: "array[int]"
+
+
+class _Peer(asyncio.Protocol):
     """One process, or one thread, at the other end of a socket."""
 
     def __init__(self, end: socket.socket, pid: int | None) -> None:
@@ -43,37 +63,86 @@ class _Peer:
         self.numbers: list[int] = []
         """Of the audit, by the process's own numbers of names."""
         self._end = end
+        self._transport: asyncio.Transport | None = None
+        self._in = bytearray()
 
-    async def open(self) -> None:
-        """Attach to the running loop."""
-        self.reader, self.writer = await asyncio.open_connection(sock=self._end, limit=1 << 22)
+    async def open(self, inbox: "_Inbox") -> None:
+        """Attach to the running loop; from now on, what it says is in the inbox."""
+        self._inbox = inbox
+        await asyncio.get_running_loop().create_connection(lambda: self, sock=self._end)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the way to it."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
 
     def send(self, rows: list[tuple[Any, ...]]) -> None:
         """Give it jobs or orders."""
+        assert self._transport is not None
         data = marshal.dumps(rows)
-        self.writer.write(len(data).to_bytes(4, "big") + data)
+        self._transport.write(len(data).to_bytes(4, "big") + data)
 
-    async def receive(self) -> list[tuple[Any, ...]]:
-        """Return its next results. Raises ChildLost."""
+    def data_received(self, data: bytes) -> None:
+        """Take frames as they come."""
+        self._in += data
+        while len(self._in) >= FRAME:
+            end = FRAME + int.from_bytes(self._in[:FRAME], "big")
+            if end > MAX_FRAME:
+                self._lost("a process of the audit sent more than it may")
+            elif len(self._in) < end:
+                return
+            else:
+                self._take(self._in[FRAME:end])
+                del self._in[:end]
+
+    def _take(self, frame: bytearray) -> None:
         try:
-            size = int.from_bytes(await self.reader.readexactly(4), "big")
-            if size > MAX_FRAME:
-                raise ChildLost("a process of the audit sent more than it may")
-            rows: list[tuple[Any, ...]] = marshal.loads(await self.reader.readexactly(size))  # noqa: S302 (our own)
-        except (asyncio.IncompleteReadError, OSError, ValueError, EOFError, TypeError) as error:
-            raise ChildLost("a process of the audit ended on its own; what was sealed is kept") from error
-        return rows
+            self._inbox.put((self, marshal.loads(frame)))  # noqa: S302 (our own)
+        except (ValueError, EOFError, TypeError):
+            self._lost("a process of the audit said something that makes no sense")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell that it is not there any more."""
+        self._lost("a process of the audit ended on its own; what was sealed is kept")
+
+    def _lost(self, reason: str) -> None:
+        self._in.clear()
+        self._inbox.put(ChildLost(reason))
 
     def close(self) -> None:
         """End it."""
-        if hasattr(self, "writer"):
-            self.writer.close()
+        if self._transport is not None:
+            self._transport.abort()
         self._end.close()
         if self.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
+
+
+class _Inbox:
+    """What the peers said, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self._messages: deque[tuple[_Peer, list[tuple[Any, ...] | int]] | ChildLost] = deque()
+        self._more = asyncio.Event()
+
+    def put(self, message: tuple[_Peer, list[tuple[Any, ...] | int]] | ChildLost) -> None:
+        """Add what one of them said, or that one is lost."""
+        self._messages.append(message)
+        self._more.set()
+
+    async def get(self) -> tuple[_Peer, list[tuple[Any, ...] | int]]:
+        """Return what was said next, and by whom. Raises ChildLost."""
+        while not self._messages:
+            self._more.clear()
+            await self._more.wait()
+        message = self._messages.popleft()
+        if isinstance(message, ChildLost):
+            self._messages.appendleft(message)  # it stays lost
+            raise message
+        return message
 
 
 @dataclass(slots=True)
@@ -110,7 +179,7 @@ class Pool:
         count = max(1, min(processes, scope.connections))
         shares = [scope.connections // count + (number < scope.connections % count) for number in range(count)]
         start = self._fork if processes else self._thread
-        self._slow = ""
+        self._shared = True
         token = os.pipe()
         self._token: tuple[int, ...] = token
         os.set_blocking(token[0], False)
@@ -120,8 +189,9 @@ class Pool:
             self._peers.append(start(share, token, credentials))
 
     async def __aenter__(self) -> Self:
+        self._inbox = _Inbox()
         for peer in self._peers:
-            await peer.open()
+            await peer.open(self._inbox)
         return self
 
     async def __aexit__(
@@ -169,17 +239,17 @@ class Pool:
         return _Peer(ours, None)
 
     def slow_down(self, authority: str, interval: float) -> None:
-        """Leave a host so many seconds between two requests, which one process alone then sends."""
-        self._peer_for(authority).send([("interval", authority, interval)])
-        self._slow = authority
+        """Leave the site's host so many seconds between two requests, which one process alone then sends."""
+        self._by_authority(authority).send([("interval", authority, interval)])
+        self._shared = False
 
     def tell(self, order: tuple[Any, ...]) -> None:
         """Give an order to all."""
         for peer in self._peers:
             peer.send([order])
 
-    async def run(self, jobs: Iterable[Job], numbers: Numbers) -> AsyncGenerator[tuple[Job, Result, "array[int]"]]:
-        """Work on the jobs, and yield each with its result and the numbers of its links, as they are done.
+    async def run(self, jobs: Iterable[Job], numbers: Numbers) -> AsyncGenerator[list[Done]]:
+        """Work on the jobs, and yield them as they are done, some at a time.
 
         A host that asks for a pause gets it, and is then asked again, within the patience of an audit.
 
@@ -188,51 +258,48 @@ class Pool:
             numbers: of the audit's names.
         """
         waiting = deque((job, 1) for job in jobs)
-        receiving = {asyncio.ensure_future(peer.receive()): peer for peer in self._peers} if waiting else {}
-        try:
-            while waiting or self._flying:
-                self._hand_out(waiting)
-                done, _ = await asyncio.wait(receiving, return_when=asyncio.FIRST_COMPLETED)
-                for future in done:
-                    peer = receiving.pop(future)
-                    rows = future.result()
-                    receiving[asyncio.ensure_future(peer.receive())] = peer
-                    for row in rows:
-                        result = Result(*row)
-                        peer.numbers += map(numbers.number, result.names)
-                        _, job, tries = self._flying.pop(result.number)
-                        peer.busy -= 1
-                        if self._again(job, result, tries):
-                            waiting.append((job, tries + 1))
-                        else:
-                            yield job, result, array("I", [peer.numbers[n] for n in array("I", result.links)])
-        finally:
-            for future in receiving:
-                future.cancel()
-            await asyncio.gather(*receiving, return_exceptions=True)
+        while waiting or self._flying:
+            self._hand_out(waiting)
+            peer, rows = await self._inbox.get()
+            peer.busy -= len(rows)
+            self._hand_out(waiting)  # before the results are looked at: it must not wait for that
+            yield list(self._done(peer, rows, waiting, numbers))
+
+    def _done(
+        self, peer: _Peer, rows: list[tuple[Any, ...] | int], waiting: deque[tuple[Job, int]], numbers: Numbers
+    ) -> Iterator[Done]:
+        for row in rows:
+            if isinstance(row, int):
+                yield Done(self._flying.pop(row)[1], None, _NO_LINKS)
+                continue
+            result = Result(*row)
+            peer.numbers += map(numbers.number, result.names)
+            _, job, tries = self._flying.pop(result.number)
+            if self._again(job, result, tries):
+                waiting.append((job, tries + 1))
+            else:
+                yield Done(job, result, array("I", [peer.numbers[n] for n in array("I", result.links)]))
 
     def _hand_out(self, waiting: deque[tuple[Job, int]]) -> None:
         orders: dict[_Peer, list[tuple[Any, ...]]] = {}
         held: list[tuple[Job, int]] = []
-        while waiting:
+        free = min(self._peers, key=_busy)
+        while waiting and free.busy < AHEAD and len(held) <= AHEAD:
             job, tries = waiting.popleft()
-            peer = self._peer_for(urls.authority(job.url))
+            own = self._shared and job.url.startswith(self._scope.root)  # all share the audited site
+            peer = free if own else self._by_authority(urls.authority(job.url))
             if peer.busy >= AHEAD:
                 held.append((job, tries))
-                if all(each.busy >= AHEAD for each in self._peers) or len(held) > AHEAD:
-                    break
                 continue
             peer.busy += 1
             self._flying[job.number] = peer, job, tries
             orders.setdefault(peer, []).append(tuple(job))
+            free = min(self._peers, key=_busy)
         waiting.extendleft(reversed(held))
         for peer, rows in orders.items():
             peer.send(rows)
 
-    def _peer_for(self, authority: str) -> _Peer:
-        """Return who asks this host: one process, but for the audited site, which all share."""
-        if authority == self._scope.host and authority != self._slow:
-            return min(self._peers, key=lambda peer: peer.busy)
+    def _by_authority(self, authority: str) -> _Peer:
         return self._peers[sum(authority.encode()) % len(self._peers)]
 
     def _again(self, job: Job, result: Result, tries: int) -> bool:

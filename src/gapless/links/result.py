@@ -2,7 +2,7 @@
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -130,6 +130,19 @@ class Crawl:
             self._findings = sorted(found, key=lambda each: (each.page, each.target, each.reason))
         return self._findings
 
+    def saw_the_same(self, other: "Crawl") -> bool:
+        """Say whether another crawl of the scope saw the very same, so that all that is worked out is the same, too."""
+        mine, others = (self.names, self.records, self.skipped), (other.names, other.records, other.skipped)
+        return self.scope == other.scope and mine == others
+
+    def judge_again(self, *, all_links: bool) -> None:
+        """Forget what was worked out, since more is known now: of all links, or of those only that were not ok."""
+        wrong, self._findings = self._wrong_ones, None
+        if all_links or wrong is None:
+            self._sources = self._pages = self._wrong_ones = None
+        else:
+            self._wrong_ones = self._outcomes(wrong)
+
     def broken(self) -> set[str]:
         """Return the distinct targets that are broken."""
         return {found.target for found in self.findings() if found.result == check.BROKEN}
@@ -176,13 +189,23 @@ class Crawl:
     def _wrong_numbers(self) -> dict[int, Outcome]:
         """Return the outcomes that are not ok by the numbers of their targets; they are worked out once."""
         if self._wrong_ones is None:
-            self._wrong_ones = {}
             used = set().union(*(record.links for record in self.sources.values()))
-            for number in sorted(used, key=self.names.__getitem__):  # those of one page one after the other
-                outcome = self.outcome(self.names[number])
-                if outcome is not None and outcome.result != check.OK:
-                    self._wrong_ones[number] = outcome
+            self._wrong_ones = self._outcomes(used)
         return self._wrong_ones
+
+    def _outcomes(self, numbers: Iterable[int]) -> dict[int, Outcome]:
+        """Return what is not ok."""
+        names, found = self.names, {}
+        fine = {url for url, record in self.records.items() if check.is_fine(record)}  # what most links lead to
+        others = [number for number in numbers if names[number] not in fine]
+        for number in sorted(others, key=names.__getitem__):  # those on one page are quicker one after the other
+            page, _, fragment = names[number].partition("#")
+            if page in fine and check.has_id(fragment, self.records[page]):
+                continue
+            outcome = self.outcome(names[number])
+            if outcome is not None and outcome.result != check.OK:
+                found[number] = outcome
+        return found
 
     def _find(self) -> Iterator[Finding]:
         for page, target, outcome in self._wrong():

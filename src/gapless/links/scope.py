@@ -68,6 +68,11 @@ class Scope:
         return urls.origin(self.start)
 
     @cached_property
+    def root(self) -> str:
+        """What every address of the site begins with."""
+        return self.site + "/"
+
+    @cached_property
     def host(self) -> str:
         """Host of the site, with its port when it is not the scheme's own."""
         return urls.authority(self.start)
@@ -80,7 +85,7 @@ class Scope:
 
     def on_site(self, url: str) -> bool:
         """Say whether the address belongs to the site."""
-        return url.startswith(self.site + "/")
+        return url.startswith(self.root)
 
     def home(self, target: str) -> str:
         """Return where a target is on the site that is audited, if it is an address of the public one."""

@@ -7,7 +7,7 @@ import time
 import zlib
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
@@ -68,8 +68,7 @@ def _records(table: dict[str, Any]) -> Iterator[Record]:
         record = Record(*row[:links], numbers[at : at + count], *row[links:])  # type: ignore[call-arg] # as many
         at += count
         record.ids = ids.setdefault(record.ids, record.ids)
-        if record.chain:
-            record.chain = tuple(Hop(*hop) for hop in record.chain)
+        record.chain = tuple(Hop(*hop) for hop in record.chain) if record.chain else ()
         yield record
 
 
@@ -111,14 +110,17 @@ class Journal:
         self._written = len(numbers)
         self._sealed_at = time.monotonic()
 
-    async def keep(self, record: Record, *, same: bool = False) -> None:
-        """Remember a record; waits only while the segment before is still being sealed and another one is due."""
+    async def keep(self, records: Sequence[Record], same: Collection[str] = ()) -> None:
+        """Remember records; waits only while the segment before is still being sealed and another one is due.
+
+        Args:
+            records: what was fetched.
+            same: addresses of those that are what the last audit has.
+        """
         if self._seal is None:
             return
-        if same:
-            self._same.append(record.url)
-        else:
-            self._new.append(record)
+        self._same += same
+        self._new += [record for record in records if record.url not in same] if same else records
         if len(self._new) + len(self._same) >= RECORDS or time.monotonic() - self._sealed_at >= SECONDS:
             await self._flush()
 

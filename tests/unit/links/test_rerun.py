@@ -1,7 +1,12 @@
 import hashlib
+import random
+from collections.abc import Iterator
 from datetime import date, timedelta
 
+import pytest
+
 from gapless.links import Crawl, Scope, crawl, report_json, report_markdown
+from gapless.links import segments as segments_of_a_crawl
 from unit.links.httpsite import Reply, Request, Route, Serve, Site, page
 
 DAY = date(2026, 1, 1)
@@ -114,3 +119,72 @@ async def test_a_rerun_that_was_killed_goes_on(serve: Serve) -> None:
     resumed = await crawl(Scope(site.url), previous=Crawl.from_bytes(stored), resume=segments, today=DAY)
     assert resumed.to_bytes() == whole.to_bytes()
     assert not [path for path in site.requests if path.startswith("/p/")]
+
+
+def wild(dice: random.Random) -> dict[str, Route]:
+    """Write a site at random: pages with and without validators, redirects, errors, queries, a sitemap, robots.txt."""
+    routes: dict[str, Route] = {"/robots.txt": f"User-agent: *\nDisallow: /p/{dice.randrange(60)}\n"}
+    for number in range(40):
+        routes[f"/p/{number}"] = _anything(dice, number)
+    named = "".join(f"<url><loc>/p/{dice.randrange(40)}</loc></url>" for _ in range(5))
+    routes["/sitemap.xml"] = remembering(f"<urlset>{named}</urlset>", "application/xml")
+    routes["/"] = remembering(page(*(f"/p/{number}" for number in range(0, 40, 4))))
+    return routes
+
+
+def _anything(dice: random.Random, number: int) -> Route:
+    links = [f"/p/{dice.randrange(45)}{dice.choice(['', '', '#x', '#y', '?q=1'])}" for _ in range(4)]
+    body = page(*links, extra=dice.choice(["<h1 id=x>", "<h1 id=y>", ""]))
+    kinds: list[Route] = [
+        Reply("", 404),
+        Reply("", 500),
+        Reply("", 301, headers={"Location": f"/p/{number + 1}"}),
+        Reply("", 302, headers={"Location": f"/p/{dice.randrange(45)}"}),
+        body,
+    ]
+    return dice.choice([*kinds, *[remembering(body)] * 10])
+
+
+def mutations(seed: int) -> Iterator[tuple[dict[str, Route], dict[str, Route]]]:
+    """Return sites with what becomes of them in the night."""
+    dice = random.Random(seed)
+    for share in (0.0, 0.1, 0.9):
+        before, after = wild(dice), wild(dice)
+        kept = {path: before[path] if dice.random() >= share else route for path, route in after.items()}
+        yield before, kept
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_changes_a_rerun_reports_what_a_cold_audit_does(serve: Serve, seed: int) -> None:
+    """Pages that change, go, come, move or fail in the night are reported as by who has never been there."""
+    for before, after in mutations(seed):
+        site = await serve(before)
+        first = await crawl(Scope(site.url), today=DAY)
+        site.routes = after
+        second = await again(site, first)
+        cold = await crawl(Scope(site.url), today=DAY)
+        assert report_json(second) == report_json(cold)
+        assert second.skipped == cold.skipped
+
+
+@pytest.mark.parametrize("requests", [1, 10, 25, 60])
+async def test_a_rerun_that_dies_goes_on(serve: Serve, requests: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second audit that is killed, whatever it was asking, ends as one that is not."""
+    monkeypatch.setattr(segments_of_a_crawl, "RECORDS", 4)
+    [_, (before, after), _] = mutations(5)
+    site = await serve(before)
+    stored = (await crawl(Scope(site.url), today=DAY)).to_bytes()
+    site.routes = after
+    whole = await crawl(Scope(site.url), previous=Crawl.from_bytes(stored), today=DAY)
+    site.requests.clear()
+    segments: list[bytes] = []
+
+    async def seal(segment: bytes) -> None:
+        if site.requests.total() >= requests:
+            raise InterruptedError
+        segments.append(segment)
+
+    with pytest.raises(InterruptedError):
+        await crawl(Scope(site.url), previous=Crawl.from_bytes(stored), seal=seal, today=DAY)
+    resumed = await crawl(Scope(site.url), previous=Crawl.from_bytes(stored), resume=segments, today=DAY)
+    assert resumed.to_bytes() == whole.to_bytes()

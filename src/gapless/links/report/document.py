@@ -150,11 +150,11 @@ def flaky(crawl: Crawl) -> tuple[ReportFinding, ...]:
 def _shown(crawl: Crawl, found: Finding) -> ReportFinding:
     """Return a finding with addresses as people know them."""
     shown = crawl.scope.shown
-    row = found.to_dict()
+    values = {name: getattr(found, name) for name in found.__slots__}
     if crawl.scope.public:
-        chain = [[shown(url), status] for url, status in row["chain"]]
-        row |= {"page": shown(found.page), "target": shown(found.target), "chain": chain}
-    return _finding(row)
+        chain = tuple((shown(url), status) for url, status in found.chain)
+        values |= {"page": shown(found.page), "target": shown(found.target), "chain": chain}
+    return ReportFinding(**values)
 
 
 def fingerprint(broken: Iterable[ReportFinding]) -> str:

@@ -18,10 +18,17 @@ RPC = timedelta(seconds=5)
 
 
 class Waiting:
-    """A handle of the activity that waits; the audit may end, be cancelled or be gone meanwhile."""
+    """A handle of the activity that waits; the audit may end, be cancelled or be gone meanwhile.
 
-    def __init__(self, client: Client, caller: host_lane.Caller) -> None:
+    Args:
+        client: of the server.
+        caller: the activity.
+        beats: whether it beats for itself, and is only watched.
+    """
+
+    def __init__(self, client: Client, caller: host_lane.Caller, *, beats: bool = False) -> None:
         self._client = client
+        self._beats = beats
         self._caller = caller
         self._handle = client.get_async_activity_handle(
             workflow_id=caller.workflow_id, run_id=caller.run_id, activity_id=caller.activity_id
@@ -32,6 +39,8 @@ class Waiting:
 
         A server that does not answer says nothing: then somebody does.
         """
+        if self._beats:
+            return await self._is_pending()
         try:
             await self._handle.heartbeat(progress.model_dump(mode="json"), rpc_timeout=RPC)
         except AsyncActivityCancelledError as error:

@@ -7,7 +7,6 @@ from gapless import links
 from gapless.artifacts import ArtifactLost, ArtifactStore
 from gapless.contract.link_audit import CrawlProgress
 from gapless.links import segments
-from gapless.links.retry import refused
 from gapless_activities import last_crawl
 
 log = structlog.get_logger()
@@ -42,12 +41,35 @@ class Chain:
             except (ArtifactLost, ValueError) as error:
                 log.warning("crawl.record_lost", error=str(error))
             else:
-                self._note(phase="crawling", resumed_at=earlier.pages)
+                lost = earlier.elsewhere != "given"  # else it was handed on, to go on with answers of other hosts
+                self._note(phase="crawling", resumed_at=earlier.pages if lost else earlier.resumed_at)
                 log.info("crawl.resumed", pages=earlier.pages, segments=len(sealed))
-                return sealed, previous
+                return [*sealed, *await self._answers()], previous
         found = await last_crawl.find(self._store, scope)
-        self.progress = CrawlProgress(previous=found.digest if found else None, rests=earlier.rests)
-        return [], found.data if found else None
+        self.forget()
+        self._note(previous=found.digest if found else None)
+        return await self._answers(), found.data if found else None
+
+    async def _answers(self) -> list[bytes]:
+        """Return what other hosts answered as a segment, none when it is lost: then it is not checked."""
+        try:
+            return [await self._store.get(self.progress.answers)] if self.progress.answers else []
+        except ArtifactLost as error:
+            log.warning("crawl.answers_lost", error=str(error))
+            return []
+
+    async def sealed(self) -> list[bytes]:
+        """Return the segments that were sealed, oldest first; none when a part of them is lost.
+
+        Raises:
+            StoreUnavailable: they may be there; the next attempt looks again.
+        """
+        try:
+            return await self._sealed(self.progress)
+        except (ArtifactLost, ValueError) as error:
+            log.warning("look.record_lost", error=str(error))
+            self.forget()
+            return []
 
     async def _sealed(self, progress: CrawlProgress) -> list[bytes]:
         sealed: list[bytes] = []
@@ -81,7 +103,8 @@ class Chain:
 
     def forget(self) -> None:
         """Begin anew: what was sealed is of another version."""
-        self.progress = CrawlProgress(rests=self.progress.rests)
+        now = self.progress
+        self.progress = CrawlProgress(rests=now.rests, elsewhere=now.elsewhere, answers=now.answers)
 
     def _note(self, **changes: object) -> None:
         self.progress = self.progress.model_copy(update=changes)
@@ -90,5 +113,5 @@ class Chain:
 def _without_refused(segment: bytes) -> bytes:
     """Return a segment without what was refused. Raises ValueError when it is of another version."""
     names, records, more = segments.unpack(segment)
-    kept = [record for record in records if not refused(record)]
+    kept = [record for record in records if not record.is_refused]
     return segments.pack(names, kept, [record.links for record in kept], **more)

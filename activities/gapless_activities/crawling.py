@@ -1,6 +1,7 @@
 """One attempt at a crawl: what is already known goes in, and what is found goes to the store."""
 
 import asyncio
+import json
 from asyncio.subprocess import Process
 from collections.abc import Mapping
 from datetime import timedelta
@@ -11,8 +12,9 @@ from temporalio.exceptions import ApplicationError
 
 from gapless import links
 from gapless.artifacts import ArtifactStore
-from gapless.contract.link_audit import Crawled, Findings, LinkAuditRequest
+from gapless.contract.link_audit import Crawled, Findings, LinkAuditRequest, Unseen
 from gapless.links.client import USER_AGENT
+from gapless.links.elsewhere import Elsewhere
 from gapless.links.engine import Summary
 from gapless.links.retry import retry_after
 from gapless_activities import findings, last_crawl
@@ -69,8 +71,10 @@ async def crawl(
     if rests and chain.progress.rests < MAX_RESTS and (rest := await _rest(scope, done.refused)):
         chain.rest()
         return rest
+    unseen = await _unseen(store, done.unseen, chain)
+    whole = unseen is None or Elsewhere(chain.progress.elsewhere) is Elsewhere.GIVEN
     stored = await store.put("crawl", data)
-    if done.complete:
+    if done.complete and whole:
         await last_crawl.keep(store, scope, stored.digest)
     return Crawled(
         crawl=stored,
@@ -81,6 +85,7 @@ async def crawl(
         unverified=done.unverified,
         complete=done.complete,
         incomplete_reason=done.incomplete_reason,
+        unseen=unseen,
     )
 
 
@@ -88,14 +93,23 @@ class _End:
     """The end of a crawl: what it comes to is kept while the crawl itself is still being written."""
 
     summary: Summary
-    findings: Findings
+    findings: Findings | None = None
 
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store
 
     async def keep(self, summary: Summary, report: bytes, flaky: bytes) -> None:
         self.summary = summary
-        self.findings = await findings.keep(self._store, report, flaky)
+        if report:
+            self.findings = await findings.keep(self._store, report, flaky)
+
+
+async def _unseen(store: ArtifactStore, targets: list[str], chain: Chain) -> Unseen | None:
+    """Store which links to other hosts nobody has looked at, where that is left to others."""
+    if not targets:
+        return None
+    stored = await store.put("unseen.json", json.dumps(targets).encode())
+    return Unseen(targets=stored, progress=chain.progress.model_copy(update={"elsewhere": Elsewhere.GIVEN.value}))
 
 
 async def _fetched(
@@ -119,6 +133,7 @@ async def _fetched(
                 over=end.keep,
                 credentials=credentials,
                 stop=stop,
+                elsewhere=Elsewhere(chain.progress.elsewhere),
             )
         except ValueError as error:
             if not sealed:

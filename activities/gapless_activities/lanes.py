@@ -27,6 +27,7 @@ from gapless.contract.host_lane import (
     Work,
     lane_id,
 )
+from gapless.contract.interaction import Artifact
 from gapless.contract.link_audit import Advice, AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest
 from gapless.text import cell, clip
 from gapless_activities.advice import Advisors
@@ -56,39 +57,32 @@ class LaneActivities(HostLaneActivities):
     # An audit's end
 
     @activity.defn(name="crawl_in_lane")
-    async def crawl_in_lane(self, request: LinkAuditRequest) -> Crawled:
+    async def crawl_in_lane(self, request: LinkAuditRequest, progress: CrawlProgress | None = None) -> Crawled:
         """Ask for a crawl, and leave it to the lane to complete this activity."""
         details = activity.info().heartbeat_details
-        known = CrawlProgress.model_validate(details[0]) if details else CrawlProgress(phase="waiting for its turn")
+        new = (progress or CrawlProgress()).model_copy(update={"phase": "waiting for its turn"})
+        known = CrawlProgress.model_validate(details[0]) if details else new
         if not details:
             activity.heartbeat(known.model_dump(mode="json"))
-        await _ask(Piece(caller=_caller(), work=Work.CRAWL, request=request, progress=known))
+        await _ask(Piece(caller=caller_here(), work=Work.CRAWL, request=request, progress=known))
 
     @activity.defn(name="judge_in_lane")
     async def judge_in_lane(self, judgement: Judgement) -> AgentReport:
         """Ask for a verdict, and leave it to the lane to complete this activity."""
         stored = await self._store.put("judgement.json", judgement.model_dump_json().encode())
-        await _ask(Piece(caller=_caller(), work=Work.JUDGE, request=judgement.request, judgement=stored.digest))
+        await _ask(Piece(caller=caller_here(), work=Work.JUDGE, request=judgement.request, judgement=stored.digest))
 
     @activity.defn(name="advise_in_lane")
     async def advise_in_lane(self, answered: Answered) -> Advice:
         """Keep the answer, ask for a look at it, and leave it to the lane to complete this activity."""
         kept = await self._advisors.keep(answered)
         stored = await self._store.put("answered.json", kept.model_dump_json().encode())
-        await _ask(Piece(caller=_caller(), work=Work.ADVICE, request=answered.request, judgement=stored.digest))
+        await _ask(Piece(caller=caller_here(), work=Work.ADVICE, request=answered.request, judgement=stored.digest))
 
     @activity.defn(name="leave_lane")
     async def leave_lane(self, request: LinkAuditRequest) -> None:
         """Take what this run has in the lane out of it."""
-        info = activity.info()
-        host = scope_of(request).host
-        lane = activity.client().get_workflow_handle_for(HostLane.run, lane_id(host, info.task_queue))
-        asker = Asker(workflow_id=info.workflow_id or "", run_id=info.workflow_run_id or "")
-        try:
-            await lane.execute_update(HostLane.leave, asker)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # else there is no lane any more
-                raise
+        await leave(scope_of(request).host)
 
     # The lane's end
 
@@ -101,18 +95,25 @@ class LaneActivities(HostLaneActivities):
             )
         details = activity.info().heartbeat_details
         progress = CrawlProgress.model_validate(details[0]) if details else piece.progress
-        turn = _Turn(Chain(self._store, progress), Waiting(activity.client(), piece.caller))
-        work: Coroutine[Any, Any, Crawled | Rest | AgentReport | Advice | None]
+        turn = _Turn(
+            Chain(self._store, progress), Waiting(activity.client(), piece.caller, beats=piece.work is Work.LOOK)
+        )
+        work: Coroutine[Any, Any, Crawled | Rest | AgentReport | Advice | Artifact | None]
         if piece.work is Work.CRAWL:
             work = self._audits.crawled(piece.request, turn.chain, turn.stop, rests=True)
+        elif piece.work is Work.LOOK:
+            work = self._audits.looked(piece, turn.chain, turn.stop)
         else:
             work = self._judged(piece)
-        result = await turn.take(work, stops=piece.work is Work.CRAWL)
+        result = await turn.take(work, stops=piece.work in {Work.CRAWL, Work.LOOK})
+        now = turn.chain.progress
         if isinstance(result, Rest):
-            return Slice(over=False, progress=turn.chain.progress, rest=result.time)
+            return Slice(over=False, progress=now, rest=result.time)
+        if isinstance(result, Artifact):
+            return Slice(over=True, progress=now, answers=result.digest)
         if result is not None:
             await turn.caller.complete(result)
-        return Slice(over=turn.unwanted or result is not None, progress=turn.chain.progress)
+        return Slice(over=turn.unwanted or result is not None, progress=now)
 
     async def _judged(self, piece: Piece) -> AgentReport | Advice:
         data = await self._store.get(piece.judgement or "")
@@ -195,7 +196,8 @@ def _stopping() -> NoReturn:
     )
 
 
-def _caller() -> Caller:
+def caller_here() -> Caller:
+    """Return the activity that this is called in, as one that waits in a lane."""
     info = activity.info()
     return Caller(workflow_id=info.workflow_id or "", run_id=info.workflow_run_id or "", activity_id=info.activity_id)
 
@@ -206,8 +208,23 @@ async def _ask(piece: Piece) -> NoReturn:
     Asked again, the piece waits once; but a lane that was lost is started anew, and goes on where this activity's
     heartbeat says.
     """
-    host, queue = scope_of(piece.request).host, activity.info().task_queue
-    start = WithStartWorkflowOperation(
+    try:
+        await activity.client().start_update_with_start_workflow(
+            HostLane.ask,
+            piece,
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+            start_workflow_operation=start_of_lane(scope_of(piece.request).host),
+        )
+    except WorkflowUpdateFailedError as error:
+        if not isinstance(error.cause, ApplicationError) or error.cause.type != WAITS_ALREADY:
+            raise
+    activity.raise_complete_async()
+
+
+def start_of_lane(host: str) -> WithStartWorkflowOperation[Any, Any]:
+    """Return what starts a host's lane when there is none: on this activity's queue, as its audit is."""
+    queue = activity.info().task_queue
+    return WithStartWorkflowOperation(
         HostLane.run,
         Lane(host=host),
         id=lane_id(host, queue),
@@ -215,11 +232,19 @@ async def _ask(piece: Piece) -> NoReturn:
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=clip(f"one at a time at {cell(host)}"),
     )
+
+
+async def leave(host: str) -> None:
+    """Take what this activity's run has in a host's lane out of it.
+
+    Raises:
+        RPCError: the server could not be told.
+    """
+    info = activity.info()
+    lane = activity.client().get_workflow_handle_for(HostLane.run, lane_id(host, info.task_queue))
+    asker = Asker(workflow_id=info.workflow_id or "", run_id=info.workflow_run_id or "")
     try:
-        await activity.client().start_update_with_start_workflow(
-            HostLane.ask, piece, wait_for_stage=WorkflowUpdateStage.ACCEPTED, start_workflow_operation=start
-        )
-    except WorkflowUpdateFailedError as error:
-        if not isinstance(error.cause, ApplicationError) or error.cause.type != WAITS_ALREADY:
+        await lane.execute_update(HostLane.leave, asker)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # else there is no lane any more
             raise
-    activity.raise_complete_async()

@@ -5,6 +5,7 @@ import ipaddress
 import json
 import socket
 from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 from gapless import links
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
+from gapless.contract.host_lane import Piece
 from gapless.contract.interaction import Artifact, Result
 from gapless.contract.link_audit import (
     Admission,
@@ -29,10 +31,13 @@ from gapless.contract.link_audit import (
     ReportRequest,
     Revision,
     RevisionRequest,
+    Unseen,
     Verdict,
 )
 from gapless.errors import ConfigurationError
-from gapless.links import engine
+from gapless.links import check, elsewhere, engine
+from gapless.links.elsewhere import Elsewhere
+from gapless.links.record import Record
 from gapless.links.report.document import Report, write
 from gapless.links.report.markdown import markdown
 from gapless.links.report.review import review
@@ -45,6 +50,7 @@ from gapless_activities import findings
 from gapless_activities.beats import beating
 from gapless_activities.chain import Chain
 from gapless_activities.crawling import Rest, crawl, scope_of
+from gapless_activities.looking import look
 from gapless_activities.nightly import tell
 from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
@@ -99,13 +105,17 @@ class AuditActivities(LinkAuditActivities):
         process, self._engine = self._engine, None
         return await crawl(self._store, request, chain, stop, rests=rests, credentials=headers, process=process)
 
+    async def looked(self, piece: Piece, chain: Chain, stop: asyncio.Event) -> Artifact | Rest | None:
+        """Look at what others link to, with the header fields that this worker has for it; see `looking.look`."""
+        return await look(self._store, piece, chain, stop, self._settings.link_credentials)
+
     @activity.defn(name="judge")
     async def judge(self, judgement: Judgement) -> AgentReport:
         """Judge without a lane, as audits did that began before there were any."""
         return await beating(activity.heartbeat, self.judged(judgement))
 
     async def judged(self, judgement: Judgement) -> AgentReport:
-        """Turn the agent's report into claims, and the claims into a verdict.
+        """Turn the agent's report into claims, and the claims into a verdict, once other hosts have answered.
 
         Raises:
             ApplicationError: there is no report.
@@ -116,7 +126,17 @@ class AuditActivities(LinkAuditActivities):
         crawl = await self._crawl(judgement.crawled)
         text, files = await self._claimed(result)
         claims, problems = await asyncio.to_thread(links.parse_claims, text, site=request.url, files=files)
-        verdict = await links.judge(crawl, claims, scope_of(request))
+        elsewhere_claimed = await asyncio.to_thread(self._claimed_elsewhere, judgement, crawl, claims)
+        if elsewhere_claimed:
+            targets = await self._store.put("unseen.json", json.dumps(elsewhere_claimed).encode())
+            return AgentReport(agent=outcome.target, state=outcome.state, unseen=Unseen(targets=targets))
+        verdict = await links.judge(
+            crawl,
+            claims,
+            scope_of(request),
+            given=await self._given(judgement, crawl),
+            credentials=self._settings.link_credentials,
+        )
         details = await self._store.put("verdict.json", write(verdict.to_dict()))
         return AgentReport(
             agent=outcome.target,
@@ -138,6 +158,21 @@ class AuditActivities(LinkAuditActivities):
                 problems=problems[:20],
             ),
         )
+
+    @staticmethod
+    def _claimed_elsewhere(judgement: Judgement, crawl: links.Crawl, claims: list[links.Claim]) -> list[str]:
+        """Return what others have to look at before there can be a verdict."""
+        if Elsewhere(judgement.elsewhere) is not Elsewhere.LATER:
+            return []
+        return links.claimed_elsewhere(crawl, claims, scope_of(judgement.request))
+
+    async def _given(self, judgement: Judgement, crawl: links.Crawl) -> Mapping[str, Record] | None:
+        """Return what other hosts answered, to the audit or freshly; None where they may be asked here."""
+        if Elsewhere(judgement.elsewhere) is Elsewhere.HERE:
+            return None
+        seen = {url: record for url, record in crawl.records.items() if not crawl.scope.on_site(url)}
+        answers = await self._store.get(judgement.answers) if judgement.answers else None
+        return seen | (elsewhere.unpack(answers) if answers else {})
 
     @activity.defn(name="report")
     async def report(self, request: ReportRequest) -> AuditOutcome:
@@ -196,17 +231,22 @@ class AuditActivities(LinkAuditActivities):
         body = await asyncio.to_thread(write, document)
         return await self._store.put("report.md", text), await self._store.put("report.json", body)
 
-    @activity.defn(name="recheck")
-    async def recheck(self, request: RevisionRequest) -> Revision:
-        """Fetch again what is broken on other hosts; what has recovered is flaky from then on."""
-        return await beating(activity.heartbeat, self._rechecked(request))
+    async def revised(
+        self, request: RevisionRequest, look: Callable[[list[str]], Awaitable[Mapping[str, Record]]]
+    ) -> Revision:
+        """Have looked at again what is broken on other hosts; what has recovered is flaky from then on.
 
-    async def _rechecked(self, request: RevisionRequest) -> Revision:
+        Args:
+            request: what to look at.
+            look: returns fresh records of the targets that it is given, and of where they redirect to.
+        """
         crawl = await self._crawl(request.outcome)
         recovered = await self._recovered(request.recovered)
         revise(crawl, recovered)
         broken = broken_elsewhere(crawl)
-        found = recovered_by_now(broken, await links.recheck(scope_of(request.request), broken))
+        site = {url: record for url, record in crawl.records.items() if crawl.scope.on_site(url)}
+        records = site | dict(await look(sorted(broken)))
+        found = recovered_by_now(broken, {target: check.judge(target, records, {}) for target in broken})
         if not found:
             return Revision(recovered=len(recovered), still_broken=len(broken), details=request.recovered)
         revise(crawl, found)

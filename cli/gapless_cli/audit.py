@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
@@ -13,7 +14,7 @@ import typer
 
 from gapless.client import Gapless, audit_id
 from gapless.config import TOML
-from gapless.contract.link_audit import Advice, AgentReport, AuditOutcome, LinkAuditRequest
+from gapless.contract.link_audit import Advice, AgentReport, AuditOutcome, LinkAuditRequest, Revision
 from gapless.contract.queues import TaskQueue
 from gapless.crawl_options import read_crawl_options
 from gapless.errors import ConfigurationError
@@ -21,9 +22,9 @@ from gapless.links.report.document import ReportFinding, flaky, read_findings
 from gapless.links.report.history import History
 from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import check_known
-from gapless_cli import flags, link_report
+from gapless_cli import flags, link_report, revisions
 from gapless_cli.commands import INCOMPLETE, alone, asynchronous, check_provider, check_store, connect
-from gapless_cli.flags import dollars
+from gapless_cli.flags import dollars, duration
 from gapless_cli.follow import introduce, see_through
 from gapless_cli.link_report import Form, LinkReport
 from gapless_cli.output import cost, field, plural, result, result_json, say
@@ -40,6 +41,8 @@ class FailOn(StrEnum):
     ANY = "any"
     NEW = "new"
     NEVER = "never"
+    REVISION = "revision"
+    """What the later looks leave broken; gapless.toml says whether any or only new links count."""
 
 
 @partial(asynchronous, problem=INCOMPLETE)
@@ -73,7 +76,16 @@ async def audit(
     output: Annotated[Path, typer.Option(help="Folder for the report, and its history.")] = Path("gapless-report"),
     formats: Annotated[list[Form] | None, typer.Option("--format", help="md, json and html by default.")] = None,
     annotations: Annotated[bool, typer.Option(help="Annotations for GitHub on stdout.")] = False,
-    fail_on: Annotated[FailOn | None, typer.Option(help="What makes the exit code 1; any by default.")] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="What makes the exit code 1; any by default. revision waits for the later looks."),
+    ] = None,
+    recheck_after: Annotated[
+        list[timedelta] | None,
+        typer.Option(
+            parser=duration, metavar="TIME", help="Look again at broken links to other hosts; may be repeated."
+        ),
+    ] = None,
     nights: Annotated[int | None, typer.Option(min=1, help="A link counts when broken so many nights.")] = None,
     baseline: Annotated[str | None, typer.Option(metavar="FILE", help="A report whose links do not count.")] = None,
     id: Annotated[str | None, typer.Option(help="Id of the run; named after the site by default.")] = None,  # noqa: A002
@@ -106,8 +118,11 @@ async def audit(
             advisor=advice,
             max_total_tokens=max_tokens,
             max_cost_usd=max_cost,
+            recheck_after=recheck_after or [],
             **declared | said,
         )
+        if fail_on is FailOn.REVISION and not request.recheck_after:
+            raise ConfigurationError("there is no revision to decide by; say when to look again with --recheck-after")
         here = alone() or url != target  # only this machine sees a folder's site
         check_known(provider)
         if here:
@@ -124,13 +139,23 @@ async def audit(
         if taken := sorted(declared.keys() - said.keys()):
             field("", f"{', '.join(taken)} as in {TOML}")
         outcome = await see_through(gapless, run, "The same command")
-    report = await show(gapless, outcome, output, rules, formats or FORMS, as_json=as_json, annotated=annotations)
+    later = await revisions.of(gapless, run.id)
+    revision = await revisions.end(gapless, later) if later and fail_on is FailOn.REVISION else None
+    report = await show(
+        gapless, outcome, output, rules, formats or FORMS, as_json=as_json, annotated=annotations, revision=revision
+    )
+    if later:
+        field("Revision", revisions.about(later, revision, queue))
     return report.review.exit_code
 
 
 def _given(**flags: Any) -> dict[str, Any]:
     """Return the flags that stand on the command line: they go before gapless.toml."""
     return {name: value for name, value in flags.items() if value is not None and value != []}
+
+
+def _rule(fail_on: FailOn | None) -> str | None:
+    return fail_on.value if fail_on and fail_on is not FailOn.REVISION else None
 
 
 def _prepare(folder: Path) -> None:
@@ -160,9 +185,10 @@ async def show(
     *,
     as_json: bool = False,
     annotated: bool = False,
+    revision: Revision | None = None,
 ) -> LinkReport:
     """Write the report's files, and print it: the findings on stdout, the rest on stderr."""
-    report = await reported(gapless, outcome, rules, link_report.past(output))
+    report = await reported(gapless, outcome, rules, link_report.past(output), revision)
     if as_json:
         result_json(report.document)
     else:
@@ -179,19 +205,27 @@ async def show(
 
 
 async def reported(
-    gapless: Gapless, outcome: AuditOutcome, rules: ReportSettings | None = None, past: History | None = None
+    gapless: Gapless,
+    outcome: AuditOutcome,
+    rules: ReportSettings | None = None,
+    past: History | None = None,
+    revision: Revision | None = None,
 ) -> LinkReport:
-    """Return an audit's report under rules."""
-    body = await gapless.artifacts.get(outcome.report_json.digest)
-    return LinkReport(body, rules or ReportSettings(), past, await _flaky(gapless, outcome))
+    """Return an audit's report under rules, as later looks have revised it."""
+    written = (revision.report_json if revision else None) or outcome.report_json
+    body = await gapless.artifacts.get(written.digest)
+    return LinkReport(body, rules or ReportSettings(), past, await _flaky(gapless, outcome, revision))
 
 
-async def _flaky(gapless: Gapless, outcome: AuditOutcome) -> Sequence[ReportFinding]:
-    if outcome.findings is not None:
+async def _flaky(gapless: Gapless, outcome: AuditOutcome, revision: Revision | None) -> Sequence[ReportFinding]:
+    if outcome.findings is not None and revision is None:
         return read_findings(json.loads(await gapless.artifacts.get(outcome.findings.flaky.digest)))
-    from gapless.links.result import Crawl  # an earlier release left nothing but the crawl
+    from gapless.links.result import Crawl  # what a revision has changed, and what an earlier release left nothing of
 
-    return flaky(Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest)))
+    crawl = Crawl.from_bytes(await gapless.artifacts.get(outcome.crawl.digest))
+    if revision is not None:
+        await revisions.apply(gapless, revision, crawl)
+    return flaky(crawl)
 
 
 def summary(outcome: AuditOutcome) -> list[tuple[str, str]]:

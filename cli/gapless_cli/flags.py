@@ -1,5 +1,7 @@
 """What the command line says about settings: a flag goes before the environment."""
 
+import re
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -36,3 +38,14 @@ def dollars(value: str) -> Decimal:
     if not amount.is_finite() or amount <= 0:
         raise typer.BadParameter("an amount of US dollars above zero is needed, such as 0.50")
     return amount
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(value: str) -> timedelta:
+    """Read a time span, such as 90s, 30m, 6h or 2d."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", value.strip())
+    if found is None or not int(found[1]):
+        raise typer.BadParameter("a time span above zero is needed, such as 90s, 30m, 6h or 2d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

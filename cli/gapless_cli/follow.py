@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any, TypeVar
 
-from gapless.client import Gapless, Run, RunFailed, RunNotFound, RunStatus
+from gapless.client import Gapless, Pending, Run, RunFailed, RunNotFound, RunStatus
 from gapless.contract.host_lane import CRAWLING
 from gapless.contract.interaction import Model, Outcome
-from gapless.contract.link_audit import AuditOutcome, agent_run_id
+from gapless.contract.link_audit import AuditOutcome, Revision, agent_run_id
 from gapless.errors import GaplessError
 from gapless_cli.commands import attended
 from gapless_cli.output import Ticker, field, plural, say
@@ -80,6 +80,8 @@ async def _line(gapless: Gapless, status: RunStatus) -> str:
 def _ended(outcome: Model) -> str:
     if isinstance(outcome, AuditOutcome):
         return f"{plural(outcome.pages, 'page')}, {plural(outcome.links, 'link')}"
+    if isinstance(outcome, Revision):
+        return f"{outcome.recovered} recovered on other hosts, {outcome.still_broken} still broken"
     return str(outcome.state) if isinstance(outcome, Outcome) else "ended"
 
 
@@ -87,6 +89,8 @@ _DOING = {
     "admit_agent": "looking whether the agent may be sent there",
     "crawl": "starting",
     "crawl_in_lane": "starting",
+    "look_elsewhere": "having links to other hosts looked at",
+    "recheck": "having looked at again what was broken on other hosts",
     "judge_in_lane": "fetching again what the agent calls broken",
     "judge": "fetching again what the agent calls broken",
     "advice_due": "looking whether what is broken has changed",
@@ -102,17 +106,28 @@ _DOING = {
 def progress(status: RunStatus) -> str:
     """Return one line about where a run stands."""
     for pending in status.pending:
-        beat = pending.heartbeat
-        if pending.activity in CRAWLING and beat:
-            return _crawl(beat)
-        if pending.activity == "poll" and beat:
-            return f"{status.interaction_id}, {beat.get('raw')}, poll {beat.get('polls'):,}"
+        if told := _told(status, pending):
+            return told
     if status.state == "held":
         ways = f"gapless resolve {status.id} --adopt ID | --resubmit | --abandon"
         return f"held, for nobody knows whether the task was taken: {ways}"
+    if status.kind == "Revision" and not (status.closed or status.pending):
+        return "waiting for the time of the next look at other hosts"
     if status.closed or not status.pending:
         return "starting" if status.state == "not started" else status.state
     return ", ".join(_doing(pending.activity, pending.attempt, pending.last_failure) for pending in status.pending)
+
+
+def _told(status: RunStatus, pending: Pending) -> str | None:
+    """Return what an activity that waits or works tells of itself, in one line."""
+    beat = pending.heartbeat
+    if pending.activity in CRAWLING and beat:
+        return _crawl(beat)
+    if pending.activity == "look_elsewhere" and beat:
+        return f"other hosts: {plural(beat.get('hosts', 0), 'answer')}, {beat.get('waiting', 0)} asked now"
+    if pending.activity == "poll" and beat:
+        return f"{status.interaction_id}, {beat.get('raw')}, poll {beat.get('polls'):,}"
+    return None
 
 
 def _crawl(beat: Any) -> str:
@@ -124,6 +139,6 @@ def _crawl(beat: Any) -> str:
 
 def _doing(activity: str, attempt: int, failure: str | None) -> str:
     doing = _DOING.get(activity, activity)
-    if not failure or activity == "poll":
+    if not failure or activity in {"poll", "look_elsewhere", "recheck"}:  # these wait by being tried again
         return doing
     return f"{doing}, attempt {attempt} after: {failure.partition(chr(10))[0][:200]}"

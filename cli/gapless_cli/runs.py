@@ -9,9 +9,10 @@ import typer
 
 from gapless.client import Gapless, NotHeld, Run, RunFailed, RunStatus
 from gapless.contract.interaction import Outcome, Resolution
-from gapless.contract.link_audit import AuditOutcome
+from gapless.contract.link_audit import AuditOutcome, Revision
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError
+from gapless_cli import revisions
 from gapless_cli.audit import SHORT, reported, summary
 from gapless_cli.commands import OK, asynchronous, attended, check_provider, check_store, connect
 from gapless_cli.follow import follow, progress
@@ -49,9 +50,13 @@ async def show(id: RunId, as_json: AsJson = False) -> int:  # noqa: A002
         result_json({"status": status, "url": run.url, "outcome": outcome})
         return OK
     rows = [*_standing(run, status), ("Failed", failure), *_ended(outcome)]
+    if isinstance(outcome, AuditOutcome) and (later := await revisions.of(gapless, id)):
+        rows.append(("Revision", revisions.about(later, None, status.queue)))
     result("\n".join(f"{label:<12} {value}" for label, value in rows if value))
     if isinstance(outcome, AuditOutcome):
         result("\n" + (await reported(gapless, outcome)).markdown(SHORT))
+    elif isinstance(outcome, Revision) and (report := await revisions.report(gapless, outcome)):
+        result("\n" + report.markdown(SHORT))
     elif isinstance(outcome, Outcome) and outcome.result is not None:
         result("\n" + outcome.result.text)
     return OK
@@ -87,6 +92,8 @@ def _standing(run: Run[Any], status: RunStatus) -> list[tuple[str, str]]:
 def _ended(outcome: Any) -> list[tuple[str, str]]:
     if isinstance(outcome, AuditOutcome):
         return summary(outcome)
+    if isinstance(outcome, Revision):
+        return [("Found", f"{outcome.recovered} recovered on other hosts, {outcome.still_broken} still broken")]
     if not isinstance(outcome, Outcome):
         return []
     used = outcome.result.usage if outcome.result else None

@@ -1,6 +1,7 @@
 """A content-addressed store: what is put is named by its SHA-256 and never changes.
 
-Beside it stand a few small objects by name, each replaced as a whole: they say which content is the newest of its kind.
+Beside it stand small objects by name, each replaced as a whole: they say which content is the newest of its kind, or
+what was found out lately.
 Losing one costs time, never a result.
 
 A local folder by default; S3, GCS or Azure by URL (`s3://bucket/prefix`, `gs://…`, `az://…`), with the
@@ -93,7 +94,7 @@ class ArtifactStore:
 
         Args:
             name: lower-case letters, digits, dashes and slashes.
-            data: a few bytes, such as a digest.
+            data: little, such as a digest.
 
         Raises:
             StoreUnavailable: the name may still stand for what it stood for before.

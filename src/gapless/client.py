@@ -40,7 +40,7 @@ from gapless.contract.interaction import (
     Request,
     Resolution,
 )
-from gapless.contract.link_audit import AuditOutcome, LinkAudit, LinkAuditRequest
+from gapless.contract.link_audit import AuditOutcome, LinkAudit, LinkAuditRequest, Revision
 from gapless.contract.queues import TaskQueue
 from gapless.errors import ConfigurationError, GaplessError
 from gapless.payloads import data_converter, encrypts
@@ -306,13 +306,14 @@ class Gapless:
             description = await self.client.get_workflow_handle(id).describe()
         except RPCError as error:
             raise _not_found(id, error) from None
-        result_type = {"Interaction": Outcome, "LinkAudit": AuditOutcome}.get(description.workflow_type)
+        kinds = {"Interaction": Outcome, "LinkAudit": AuditOutcome, "Revision": Revision}
+        result_type = kinds.get(description.workflow_type)
         handle: WorkflowHandle[Any, Any] = self.client.get_workflow_handle(id, result_type=result_type)
         return Run(self, handle, attached=True)
 
     async def list(self, *, limit: int = 50) -> AsyncIterator[RunStatus]:
         """Yield the newest runs first."""
-        query = 'WorkflowType IN ("Interaction", "LinkAudit")'
+        query = 'WorkflowType IN ("Interaction", "LinkAudit", "Revision")'
         async for execution in self.client.list_workflows(query, limit=limit):
             yield _listed(execution)
 
@@ -401,7 +402,8 @@ def _listed(execution: WorkflowExecution, pending: list[Pending] | None = None) 
     found = execution.typed_search_attributes
     closed = execution.status is not WorkflowExecutionStatus.RUNNING
     completed = execution.status is WorkflowExecutionStatus.COMPLETED
-    state = found.get(attributes.STATE) or "not started"
+    unindexed = "not started" if execution.workflow_type != "Revision" else "succeeded" if completed else "running"
+    state = found.get(attributes.STATE) or unindexed
     if closed and not completed and execution.status is not None:
         state = "cancelled" if execution.status is WorkflowExecutionStatus.CANCELED else execution.status.name.lower()
     return RunStatus(

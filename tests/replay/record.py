@@ -184,6 +184,47 @@ async def lane_left(gapless: Gapless, emulator: Emulator, site: Site, name: str)
     return lane_id(Scope(site.url).host, QUEUE)
 
 
+async def audit_elsewhere(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """Another host is looked at in its own lane, and one that nobody may visit."""
+    await (await gapless.start(_linking(site), id=name, queue=QUEUE)).result()
+
+
+async def audit_elsewhere_cancelled(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """The audit is cancelled while another host is looked at."""
+    asked = _linking(site)
+    site.delay = lambda path: 2.0 * path.startswith("/else")
+    run = await gapless.start(asked, id=name, queue=QUEUE)
+    while not any(site.requests[path] for path in ("/elsewhere-1", "/elsewhere-2")):
+        await asyncio.sleep(0.05)
+    await run.cancel()
+    try:
+        await run.result()
+    except RunCancelled:
+        return
+
+
+async def lane_looks(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
+    """Two audits have links to another host looked at, in turns, and it asks for a pause."""
+
+    def busy(asked: Request) -> Reply:
+        return Reply(page()) if asked.number > 6 else Reply("", 429, headers={"Retry-After": "2"})
+
+    site.routes = {**site.routes, **{f"/else-{n}": page() for n in range(20)}, "/else-busy": busy}
+    asked = _linking(site, *(f"/else-{n}" for n in range(20)), "/else-busy")
+    site.delay = lambda path: 0.5 * path.startswith("/else")
+    runs = [await gapless.start(asked, id=f"{name}-{n}", queue=QUEUE) for n in range(2)]
+    await asyncio.gather(*(run.result() for run in runs))
+    return lane_id(asked.allow[0], QUEUE)
+
+
+def _linking(site: Site, *paths: str) -> LinkAuditRequest:
+    """Return what to audit: a site that links to itself under another name, which is another host."""
+    other = site.url.replace("127.0.0.1", "localhost")
+    links = (other + path for path in paths or ("/a", "/elsewhere-1", "/elsewhere-2"))
+    site.routes = {**site.routes, "/": page("/a", "http://127.0.0.2/", *links)}
+    return LinkAuditRequest(url=site.url, allow=[other.removeprefix("http://")])
+
+
 async def revision(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
     """What is broken on another host is looked at again, twice."""
     await audit_with_revision(gapless, emulator, site, name)
@@ -245,6 +286,12 @@ SCENARIOS: dict[str, Scenario] = {
     "lane-rest": lane_rest,
     "lane-left": lane_left,
     "revision": revision,
+    # Since other hosts are asked in their own lanes:
+    "audit-4": audit,
+    "audit-4-elsewhere": audit_elsewhere,
+    "audit-4-elsewhere-cancelled": audit_elsewhere_cancelled,
+    "audit-4-with-agent": audit_with_agent,
+    "lane-looks": lane_looks,
 }
 
 

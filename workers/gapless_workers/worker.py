@@ -18,6 +18,7 @@ from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
 from gapless_activities.advice import Advisors
+from gapless_activities.elsewhere import OtherHosts
 from gapless_activities.interactions import ProviderActivities
 from gapless_activities.lanes import LaneActivities
 from gapless_activities.links import AuditActivities
@@ -50,7 +51,12 @@ class _Wares:
 
 
 def _wares(
-    queue: str, interactions: ProviderActivities, audits: AuditActivities, advisors: Advisors, lanes: LaneActivities
+    queue: str,
+    interactions: ProviderActivities,
+    audits: AuditActivities,
+    advisors: Advisors,
+    lanes: LaneActivities,
+    others: OtherHosts,
 ) -> _Wares:
     """Return what is served on a queue: its own part on ours, everything on a run's private one."""
     tasks = _Wares(
@@ -60,7 +66,8 @@ def _wares(
     links = _Wares(
         [LinkAuditWorkflow, HostLaneWorkflow, RevisionWorkflow],
         [
-            *(audits.crawl, audits.judge, audits.report, audits.recheck, advisors.advice_due),
+            *(audits.crawl, audits.judge, audits.report, advisors.advice_due),
+            *(others.look_elsewhere, others.recheck),
             *(lanes.crawl_in_lane, lanes.judge_in_lane, lanes.advise_in_lane, lanes.leave_lane),
             *(lanes.serve, lanes.refuse),
         ],
@@ -98,13 +105,14 @@ async def worker(
     audits = AuditActivities(settings, store)
     advisors = Advisors(settings, store)
     lanes = LaneActivities(store, audits, advisors)
+    others = OtherHosts(store, audits)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
         stack.push_async_callback(audits.aclose)
         if ahead is Ahead.CRAWL:
             await audits.start_engine()
         opening = asyncio.create_task(interactions.open_configured()) if ahead is Ahead.PROVIDERS else None
-        wares = {queue: _wares(queue, interactions, audits, advisors, lanes) for queue in queues}
+        wares = {queue: _wares(queue, interactions, audits, advisors, lanes, others) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:
             await stack.enter_async_context(each)

@@ -17,6 +17,7 @@ from gapless.contract.host_lane import (
     Lane,
     Piece,
     Refusal,
+    Seen,
     Slice,
     Work,
 )
@@ -36,6 +37,8 @@ class HostLaneWorkflow(HostLane):
         self._host = lane.host
         self._waiting = list(lane.waiting)
         self._turn: workflow.ActivityHandle[Slice] | None = None
+        self._seen: dict[tuple[Caller, str | None], Seen] = {}
+        self._moving = False
 
     @workflow.run
     async def run(self, lane: Lane) -> None:
@@ -45,6 +48,7 @@ class HostLaneWorkflow(HostLane):
         while self._waiting:
             await self._serve(self._waiting[0])
             if workflow.info().is_continue_as_new_suggested():
+                self._moving = True
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(Lane(host=self._host, waiting=self._waiting))
             if not self._waiting:  # handlers may end, and bring somebody new
@@ -62,8 +66,27 @@ class HostLaneWorkflow(HostLane):
         # What a validator refuses leaves no event, however often a long wait is asked about.
         if self._is_waiting(piece.caller):
             raise ApplicationError("it waits already", type=WAITS_ALREADY)
+        self._has_room()
+
+    def _has_room(self) -> None:
         if len(self._waiting) >= MAX_WAITING:
             raise ApplicationError(f"{MAX_WAITING} others wait for {self._host}; ask again later", type="LaneFull")
+
+    @workflow.update
+    async def look(self, piece: Piece) -> Seen:  # type: ignore[override] # binds self
+        """Take a look in, and wait for what comes of it."""
+        if not self._is_waiting(piece.caller):
+            self._waiting.append(piece)
+            self._show()
+        await workflow.wait_condition(
+            lambda: _look(piece) in self._seen or not self._is_waiting(piece.caller) or self._moving
+        )
+        return self._seen.get(_look(piece), Seen())
+
+    @look.validator
+    def _while_there_is_room(self, piece: Piece) -> None:
+        if not self._is_waiting(piece.caller):
+            self._has_room()
 
     @workflow.update
     async def leave(self, asker: Asker) -> None:  # type: ignore[override] # binds self
@@ -122,7 +145,7 @@ class HostLaneWorkflow(HostLane):
 
     def _has_company(self, piece: Piece) -> bool:
         """Say whether others wait, and the piece can be gone on with later: a judgement begins anew."""
-        return piece.work is Work.CRAWL and len(self._waiting) > 1
+        return piece.work is not Work.JUDGE and len(self._waiting) > 1
 
     def _go_on(self, piece: Piece, turn: Slice) -> None:
         """Take out a piece that is done, and put another one behind those that wait, unless the host rests first."""
@@ -130,6 +153,7 @@ class HostLaneWorkflow(HostLane):
             return
         self._waiting = [waiting for waiting in self._waiting if waiting.caller != piece.caller]
         if turn.over:
+            self._seen[_look(piece)] = Seen(answers=turn.answers)
             return
         idle = piece.idle + 1 if turn.progress.segment == piece.progress.segment else 0
         later = piece.model_copy(update={"progress": turn.progress, "idle": idle})
@@ -149,6 +173,9 @@ class HostLaneWorkflow(HostLane):
             type=(cause.type if isinstance(cause, ApplicationError) else None) or type(cause or error).__name__,
         )
         self._waiting = [waiting for waiting in self._waiting if waiting.caller != piece.caller]
+        if piece.work is Work.LOOK:  # who asked for it waits for this very update
+            self._seen[_look(piece)] = Seen(refusal=refusal.reason)
+            return
         try:
             await workflow.execute_activity_method(
                 HostLaneActivities.refuse,
@@ -174,6 +201,10 @@ class HostLaneWorkflow(HostLane):
         ]
         table = "\n".join(f"| {name} | {cell(value)} |" for name, value in rows)
         workflow.set_current_details(f"| | |\n|---|---|\n{table}")
+
+
+def _look(piece: Piece) -> tuple[Caller, str | None]:
+    return piece.caller, piece.targets
 
 
 def _is_of(caller: Caller, asker: Asker) -> bool:

@@ -15,13 +15,15 @@ from temporalio.exceptions import (
 )
 
 from gapless.contract import attributes
+from gapless.contract.elsewhere import ElsewhereActivities, Looking
 from gapless.contract.host_lane import HostLaneActivities
-from gapless.contract.interaction import InteractionRequest, Limits, Outcome, State
+from gapless.contract.interaction import Digest, InteractionRequest, Limits, Outcome, State
 from gapless.contract.link_audit import (
     Advice,
     AgentReport,
     AuditOutcome,
     Crawled,
+    CrawlProgress,
     Judgement,
     LinkAudit,
     LinkAuditActivities,
@@ -29,6 +31,7 @@ from gapless.contract.link_audit import (
     ReportRequest,
     ReportRevision,
     RevisionRequest,
+    Unseen,
     agent_run_id,
     revision_id,
 )
@@ -53,6 +56,9 @@ List each broken target once for every page it stands on. Then answer with the r
 each page, a line `- [404] /target` for each broken link, and at the end `Total broken: N across M pages crawled.`
 """
 
+LOOKS = 2
+"""How often other hosts are looked at: a second time when an answer led to pages of the site that nobody knew."""
+
 
 @workflow.defn(name="LinkAudit", failure_exception_types=[ValidationError])
 class LinkAuditWorkflow(LinkAudit):
@@ -63,7 +69,7 @@ class LinkAuditWorkflow(LinkAudit):
         self._request = request
         self._agent_run = agent_run_id(workflow.info().workflow_id)
         self._auditor = "waiting for a worker"
-        self._in_lane = False
+        self._in_lane = self._elsewhere = False
         self._agent = "not asked for" if request.agent is None else "waiting for admission"
         self._advice = "waiting for the crawl"
 
@@ -108,20 +114,65 @@ class LinkAuditWorkflow(LinkAudit):
         return outcome
 
     async def _crawl(self) -> Crawled:
-        # An audit that began before there were lanes crawls without one: its history says so.
-        lanes = workflow.patched("lanes")
-        self._in_lane = lanes
-        crawled = await workflow.execute_activity_method(
-            HostLaneActivities.crawl_in_lane if lanes else LinkAuditActivities.crawl,
-            self._request,
-            summary=clip(f"crawl {self._request.url}"),
-            schedule_to_close_timeout=policies.CRAWL_LIMIT,
-            **(policies.IN_LANE if lanes else policies.CRAWL),
-        )
+        # An audit that began before there were lanes, or before other hosts had theirs, crawls as it did then.
+        self._elsewhere = workflow.patched("elsewhere")
+        self._in_lane = self._elsewhere or workflow.patched("lanes")
+        if self._elsewhere:
+            crawled = await self._crawl_in_lanes()
+        elif self._in_lane:
+            crawled = await self._crawl_in_lane(CrawlProgress())
+        else:
+            crawled = await workflow.execute_activity_method(
+                LinkAuditActivities.crawl,
+                self._request,
+                summary=clip(f"crawl {self._request.url}"),
+                schedule_to_close_timeout=policies.CRAWL_LIMIT,
+                **policies.CRAWL,
+            )
         cut = "" if crawled.complete else f", incomplete: {crawled.incomplete_reason}"
         self._auditor = f"{crawled.pages} pages, {crawled.links} links, {crawled.broken} broken{cut}"
         self._show()
         return crawled
+
+    async def _crawl_in_lanes(self) -> Crawled:
+        """Crawl in the site's lane, have other hosts looked at in theirs, and go on with what they answered."""
+        crawled = await self._crawl_in_lane(CrawlProgress(elsewhere="later"))
+        answers: Digest | None = None
+        for _ in range(LOOKS):
+            if (unseen := crawled.unseen) is None:
+                break
+            self._auditor = f"{crawled.pages} pages, {crawled.links} links; other hosts are looked at"
+            self._show()
+            answers = await self._look_elsewhere(unseen, answers)
+            crawled = await self._crawl_in_lane(unseen.progress.model_copy(update={"answers": answers}))
+        return crawled.model_copy(update={"unseen": None})
+
+    async def _crawl_in_lane(self, progress: CrawlProgress) -> Crawled:
+        return await workflow.execute_activity_method(
+            HostLaneActivities.crawl_in_lane,
+            args=[self._request, progress],
+            summary=clip(f"crawl {self._request.url}"),
+            schedule_to_close_timeout=policies.CRAWL_LIMIT,
+            **policies.IN_LANE,
+        )
+
+    async def _look_elsewhere(self, unseen: Unseen, answers: Digest | None, *, fresh: bool = False) -> Digest | None:
+        """Have links to other hosts looked at; when that fails, the audit goes on without."""
+        looking = Looking(request=self._request, targets=unseen.targets, answers=answers, fresh=fresh)
+        try:
+            found = await workflow.execute_activity_method(
+                ElsewhereActivities.look_elsewhere,
+                looking,
+                summary="have links to other hosts looked at",
+                schedule_to_close_timeout=policies.LOOK_ELSEWHERE_LIMIT,
+                **policies.LOOK_ELSEWHERE,
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
+                raise
+            workflow.logger.warning("other hosts were not looked at", exc_info=error)
+            return answers
+        return found.digest
 
     async def _leave_lane(self) -> None:
         """Take what waits for this audit in the site's lane out of it, and see the end of what is being fetched."""
@@ -189,14 +240,9 @@ class LinkAuditWorkflow(LinkAudit):
         if outcome.result is None or outcome.state is not State.SUCCEEDED:
             said = outcome.failure.message if outcome.failure else f"it ended as {outcome.state}"
             return self._no_agent(outcome.state, said, outcome)
+        judgement = Judgement(request=self._request, crawled=crawled, outcome=outcome)
         try:
-            report = await workflow.execute_activity_method(
-                HostLaneActivities.judge_in_lane if self._in_lane else LinkAuditActivities.judge,
-                Judgement(request=self._request, crawled=crawled, outcome=outcome),
-                summary="fetch again what the agent calls broken",
-                schedule_to_close_timeout=policies.JUDGE_LIMIT,
-                **(policies.IN_LANE if self._in_lane else policies.JUDGE),
-            )
+            report = await (self._judged_in_lanes(judgement) if self._elsewhere else self._judged(judgement))
         except ActivityError as error:
             return self._without_agent("its report could not be judged", error, outcome)
         if report.verdict is not None:
@@ -214,6 +260,23 @@ class LinkAuditWorkflow(LinkAudit):
             self._show()
 
         return await Advisor(self._request, show).advise(crawled)
+
+    async def _judged_in_lanes(self, judgement: Judgement) -> AgentReport:
+        """Judge in the site's lane, once claims about other hosts were looked at in theirs."""
+        report = await self._judged(judgement.model_copy(update={"elsewhere": "later"}))
+        if (unseen := report.unseen) is None:
+            return report
+        answers = await self._look_elsewhere(unseen, None, fresh=True)
+        return await self._judged(judgement.model_copy(update={"elsewhere": "given", "answers": answers}))
+
+    async def _judged(self, judgement: Judgement) -> AgentReport:
+        return await workflow.execute_activity_method(
+            HostLaneActivities.judge_in_lane if self._in_lane else LinkAuditActivities.judge,
+            judgement,
+            summary="fetch again what the agent calls broken",
+            schedule_to_close_timeout=policies.JUDGE_LIMIT,
+            **(policies.IN_LANE if self._in_lane else policies.JUDGE),
+        )
 
     def _without_agent(self, what: str, error: FailureError, outcome: Outcome | None = None) -> AgentReport:
         """Go on after a failure in the agent's part; only the audit's own cancellation is passed on."""

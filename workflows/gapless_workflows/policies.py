@@ -114,7 +114,16 @@ REPORT: Policy = {
 
 REFUSE: Policy = {"start_to_close_timeout": timedelta(seconds=30), "retry_policy": _PATIENT}
 
-RECHECK: Policy = JUDGE
+LOOK_ELSEWHERE: Policy = {
+    "start_to_close_timeout": timedelta(minutes=5),  # an attempt waits for half a minute
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": _PATIENT,
+    "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+LOOK_ELSEWHERE_LIMIT = timedelta(hours=1)
+"""For all attempts together: after three quarters of it, the activity makes do with what has answered."""
+
+RECHECK: Policy = {**LOOK_ELSEWHERE, "start_to_close_timeout": timedelta(minutes=30)}
 RECHECK_LIMIT = timedelta(hours=1)
 """For all attempts of one look at what was broken on other hosts."""
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 from pydantic import ValidationError
 from temporalio import workflow
 
-from gapless.contract.link_audit import LinkAuditActivities, ReportRevision, Revision, RevisionRequest
+from gapless.contract.elsewhere import ElsewhereActivities
+from gapless.contract.link_audit import ReportRevision, Revision, RevisionRequest
 from gapless.text import cell
 from gapless_workflows import policies
 
@@ -32,7 +33,7 @@ class RevisionWorkflow(ReportRevision):
 
     async def _look(self, request: RevisionRequest, so_far: Revision) -> Revision:
         return await workflow.execute_activity_method(
-            LinkAuditActivities.recheck,
+            ElsewhereActivities.recheck,
             request.model_copy(update={"recovered": so_far.details}),
             summary="fetch again what is broken on other hosts",
             schedule_to_close_timeout=policies.RECHECK_LIMIT,

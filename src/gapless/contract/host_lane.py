@@ -36,24 +36,29 @@ class Caller(Asker):
 
 
 class Work(StrEnum):
-    """What is done of a host."""
+    """What is done of a host; a look is at addresses that others link to."""
 
     CRAWL = "crawl"
     JUDGE = "judge"
     ADVICE = "advice"
+    LOOK = "look"
 
 
 class Piece(Model):
     """A piece of work on one host.
 
-    `judgement` names the stored `Judgement` or `Answered`, for pieces of those kinds; `progress` is how far a crawl
-    has come, and `idle` in how many turns running it has not come any further.
+    `judgement` names the stored `Judgement` or `Answered`, for pieces of those kinds. `targets` names a stored JSON
+    array: what a look is at, all of it on the lane's host; `fresh` says that what other looks found lately does not
+    count. `progress` is how far a crawl or a look has come, and `idle` in how many turns running it has not come any
+    further.
     """
 
     caller: Caller
     work: Work
     request: LinkAuditRequest
     judgement: Digest | None = None
+    targets: Digest | None = None
+    fresh: bool = False
     progress: CrawlProgress = CrawlProgress()
     idle: int = 0
 
@@ -69,12 +74,20 @@ class Slice(Model):
     """What one turn of a piece came to.
 
     `over` says that nothing is left to be done: the caller has its result, or is not there any more. `rest` is how long
-    the host asks to be left alone.
+    the host asks to be left alone. `answers` is what a look found.
     """
 
     over: bool
     progress: CrawlProgress = CrawlProgress()
     rest: timedelta | None = None
+    answers: Digest | None = None
+
+
+class Seen(Model):
+    """The end of a look: what was found, or why nothing can be. With neither, ask again: the lane has moved on."""
+
+    answers: Digest | None = None
+    refusal: str | None = None
 
 
 class Refusal(Model):
@@ -96,8 +109,11 @@ class HostLaneActivities(ABC):
 
     @activity.defn(name="crawl_in_lane")
     @abstractmethod
-    async def crawl_in_lane(self, request: LinkAuditRequest) -> Crawled:
-        """Ask the site's lane for a crawl; the lane completes this activity when it is done."""
+    async def crawl_in_lane(self, request: LinkAuditRequest, progress: CrawlProgress | None = None) -> Crawled:
+        """Ask the site's lane for a crawl; the lane completes this activity when it is done.
+
+        `progress` is where the crawl goes on, and who asks other hosts: the crawl itself, where there is none.
+        """
 
     @activity.defn(name="judge_in_lane")
     @abstractmethod
@@ -138,6 +154,11 @@ class HostLane(ABC):
     @abstractmethod
     async def ask(self, piece: Piece) -> int:
         """Wait for a turn; returns how many are before it. It fails when the piece waits already, or too many do."""
+
+    @workflow.update
+    @abstractmethod
+    async def look(self, piece: Piece) -> Seen:
+        """Wait for a turn, and for what comes of it. It fails when too many wait; asked again, the piece waits once."""
 
     @workflow.update
     @abstractmethod

@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -98,6 +98,20 @@ class CrawlProgress(Model):
     """How often the site asked for a pause that was longer than a request can wait, and got it."""
     rested_at: Digest | None = None
     """The newest segment at the last such pause: what it and those before it hold as refused is asked again."""
+    elsewhere: Literal["here", "later", "given"] = "here"
+    """Who asks other hosts: the crawl, others before it goes on, or others who did; see `gapless.links.elsewhere`."""
+    answers: Digest | None = None
+    """What other hosts answered, when others asked them."""
+
+
+class Unseen(Model):
+    """Links to other hosts that are to be looked at in the lanes of these hosts before a crawl goes on.
+
+    `targets` holds a JSON array of addresses; `progress` is where the crawl goes on then.
+    """
+
+    targets: Artifact
+    progress: CrawlProgress = CrawlProgress()
 
 
 class Findings(Model):
@@ -111,7 +125,8 @@ class Findings(Model):
 class Crawled(Model):
     """The auditor's result: counters, and where the whole of it is stored.
 
-    `findings` is None where a worker of an earlier release crawled; then they are worked out from `crawl`.
+    `findings` is None where a worker of an earlier release crawled; then they are worked out from `crawl`. It is not
+    the last one as long as there are `unseen` links to other hosts.
     """
 
     crawl: Artifact
@@ -122,6 +137,7 @@ class Crawled(Model):
     unverified: int
     complete: bool
     incomplete_reason: str | None = None
+    unseen: Unseen | None = None
 
 
 class Verdict(Model):
@@ -142,7 +158,10 @@ class Verdict(Model):
 
 
 class AgentReport(Model):
-    """The agent's part of an audit: state, claim and verdict are three things."""
+    """The agent's part of an audit: state, claim and verdict are three things.
+
+    It is not the last one as long as claims about other hosts are `unseen`.
+    """
 
     agent: str
     state: State
@@ -154,6 +173,7 @@ class AgentReport(Model):
     verdict: Verdict | None = None
     note: str | None = None
     """Why there is no verdict, in one line."""
+    unseen: Unseen | None = None
 
 
 class Advice(Model):
@@ -210,11 +230,16 @@ class Admission(Model):
 
 
 class Judgement(Model):
-    """An agent's outcome, to be held against the auditor's crawl."""
+    """An agent's outcome, to be held against the auditor's crawl.
+
+    `elsewhere` says who fetches what is claimed about other hosts, and `answers` what they answered, as for a crawl.
+    """
 
     request: LinkAuditRequest
     crawled: Crawled
     outcome: Outcome
+    elsewhere: Literal["here", "later", "given"] = "here"
+    answers: Digest | None = None
 
 
 class ReportRequest(Model):
@@ -282,11 +307,6 @@ class LinkAuditActivities(ABC):
     @abstractmethod
     async def report(self, request: ReportRequest) -> AuditOutcome:
         """Write the report, and say where it is."""
-
-    @activity.defn(name="recheck")
-    @abstractmethod
-    async def recheck(self, request: RevisionRequest) -> Revision:
-        """Fetch again what is broken on other hosts, and write the report anew when something recovered."""
 
 
 @workflow.defn(name="LinkAudit")

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gapless.links.crawl import crawl, recheck  # at once: `crawl` is also the name of the module
+from gapless.links.crawl import crawl, look, recheck  # at once: `crawl` is also the name of the module
 
 if TYPE_CHECKING:
     from gapless.links.claims import Claim, parse_claims
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gapless.links.report.markdown import report_markdown
     from gapless.links.result import Crawl, Finding
     from gapless.links.scope import Progress, Scope
-    from gapless.links.verdict import Judged, Verdict, judge, verdict_markdown, verdict_summary
+    from gapless.links.verdict import Judged, Verdict, claimed_elsewhere, judge, verdict_markdown, verdict_summary
 
 __all__ = [
     "ChildLost",
@@ -24,9 +24,11 @@ __all__ = [
     "Progress",
     "Scope",
     "Verdict",
+    "claimed_elsewhere",
     "crawl",
     "crawl_apart",
     "judge",
+    "look",
     "parse_claims",
     "recheck",
     "report_json",
@@ -43,7 +45,7 @@ _MODULES = {
     "report.markdown": ("report_markdown",),
     "result": ("Crawl", "Finding"),
     "scope": ("Progress", "Scope"),
-    "verdict": ("Judged", "Verdict", "judge", "verdict_markdown", "verdict_summary"),
+    "verdict": ("Judged", "Verdict", "claimed_elsewhere", "judge", "verdict_markdown", "verdict_summary"),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

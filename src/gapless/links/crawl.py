@@ -12,6 +12,7 @@ from zlib import crc32
 from gapless.links import check, soft404, urls
 from gapless.links.check import Outcome
 from gapless.links.child import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
+from gapless.links.elsewhere import Elsewhere, Looked, leading_elsewhere, unseen
 from gapless.links.frontier import Frontier, Robots
 from gapless.links.pool import Done, Pool
 from gapless.links.record import Hop, Numbers, Place, Record
@@ -46,6 +47,7 @@ async def crawl(
     seal: Seal | None = None,
     progress: Report | None = None,
     today: date | None = None,
+    elsewhere: Elsewhere = Elsewhere.HERE,
 ) -> Crawl:
     """Crawl the site and check every link on it.
 
@@ -61,6 +63,7 @@ async def crawl(
         seal: awaited with each new segment; when it returns, the segment must be safe.
         progress: called as the audit goes on.
         today: decides which pages are read again although the server says that they have not changed.
+        elsewhere: who asks other hosts; what others found there comes as a segment of `resume`.
 
     Returns:
         The crawl; `complete` is False when the start page was unreachable or a limit was reached.
@@ -72,43 +75,99 @@ async def crawl(
     if pool is None:
         async with Pool(scope) as own:
             return await crawl(
-                scope, pool=own, resume=resume, previous=previous, seal=seal, progress=progress, today=today
+                scope,
+                pool=own,
+                resume=resume,
+                previous=previous,
+                seal=seal,
+                progress=progress,
+                today=today,
+                elsewhere=elsewhere,
             )
     if previous is not None and previous.scope != scope:
         previous = None
     numbers = Numbers(previous.names if previous else ())
     journal = Journal(numbers, resume, seal, previous.records if previous else None)
     audit = _Audit(scope, pool, numbers, journal, previous, progress, today or datetime.now(UTC).date())
+    audit.elsewhere = elsewhere
     try:
         return await audit.run()
     finally:
         await journal.close()
 
 
-async def recheck(scope: Scope, targets: Iterable[str], *, robots: bool = False) -> dict[str, Outcome | None]:
+async def look(
+    scope: Scope,
+    targets: Iterable[str],
+    allowed: Callable[[str], bool],
+    *,
+    known: Mapping[str, Record] = EMPTY,
+    resume: Iterable[bytes] = (),
+    seal: Seal | None = None,
+    credentials: Mapping[str, tuple[str, ...]] | None = None,
+) -> Looked:
+    """Fetch targets and what they redirect to, and again what failed, as a crawl does with other hosts.
+
+    Args:
+        scope: of the audit.
+        targets: absolute addresses with fragments.
+        allowed: whether an address may be fetched.
+        known: what is known already.
+        resume: segments that earlier attempts sealed, in order.
+        seal: awaited with each new segment.
+        credentials: header fields by origin.
+
+    Raises:
+        ValueError: `resume` is of another version.
+    """
+    numbers = Numbers()
+    journal = Journal(numbers, resume, seal)
+    async with Pool(scope, credentials=credentials) as pool:
+        audit = _Audit(scope, pool, numbers, journal, None, None, datetime.now(UTC).date())
+        audit.crawl.records.update(known)
+        try:
+            return await audit.look(targets, allowed)
+        finally:
+            await journal.close()
+
+
+async def recheck(
+    scope: Scope,
+    targets: Iterable[str],
+    *,
+    given: Mapping[str, Record] | None = None,
+    credentials: Mapping[str, tuple[str, ...]] | None = None,
+    robots: bool = False,
+) -> dict[str, Outcome | None]:
     """Fetch targets and what they redirect to freshly, and return what each comes to.
 
     Args:
         scope: of the audit; targets on other hosts are left out when it leaves them out.
         targets: absolute addresses with fragments.
+        given: what other hosts answered, which are not asked then; None to ask them.
+        credentials: header fields by origin.
         robots: whether the site's robots.txt is asked first, if the scope says so: for what no crawl has been at.
     """
     wanted = sorted(set(targets))
-    async with Pool(scope) as pool:
+    everywhere = scope.external and given is None
+    async with Pool(scope, credentials=credentials) as pool:
         numbers = Numbers()
         audit = _Audit(scope, pool, numbers, Journal(numbers), None, None, datetime.now(UTC).date())
+        audit.crawl.records.update(given or EMPTY)
         rules = await audit.robots() if robots and scope.robots else None
         if rules is not None and rules.crawl_delay:
             pool.slow_down(scope.host, rules.crawl_delay)
         await audit.follow(
             wanted,
-            lambda url: (rules is None or rules.allows(url)) if scope.on_site(url) else scope.external,
+            lambda url: (rules is None or rules.allows(url)) if scope.on_site(url) else everywhere,
         )
     return {target: check.judge(target, audit.crawl.records, {}) for target in wanted}
 
 
 class _Audit:
     """The state of one audit on its way."""
+
+    elsewhere = Elsewhere.HERE
 
     def __init__(
         self,
@@ -160,11 +219,12 @@ class _Audit:
             await self._look()
             await self._unblock()
             self.crawl.skipped = self._frontier.skipped
-            if located := self._pause() > 0:
+            waits = self._leave_elsewhere() and self.elsewhere is Elsewhere.LATER
+            if located := self._pause() > 0 and not waits:
                 await self._locate()
             if not await self._last_try():
                 break
-        if not located:
+        if not (located or waits):
             await self._locate()
         self.crawl.incomplete_reason = await self._outage() or self._incomplete(robots)
         return self.crawl
@@ -201,8 +261,9 @@ class _Audit:
         while True:
             await self._site()
             used = self.crawl.targets_used()
-            await self._other_hosts(used)
-            if not self._offer_hops(used) and not await self._confirm():
+            offered = self._frontier.offered
+            await self._other_hosts(used)  # which may lead back
+            if not self._offer_hops(used, offered) and not await self._confirm():
                 break
 
     async def _site(self) -> None:
@@ -437,17 +498,32 @@ class _Audit:
 
     async def _other_hosts(self, used: Iterable[str]) -> None:
         if self._scope.external:
-            root = self._scope.root
-            others = [name for name in used if not name.startswith(root)]
-            await self.follow([*others, *self._leaving()], lambda url: not self._scope.on_site(url))
+            await self.follow(leading_elsewhere(used, self.crawl), self._may_ask)
 
-    def _leaving(self) -> list[str]:
-        """Return the site's own addresses that redirect to another host."""
-        return [
-            record.url
-            for record in self.crawl.records.values()
-            if record.location is not None and not self._scope.on_site(record.location)
-        ]
+    def _may_ask(self, url: str) -> bool:
+        """Say whether an address of another host may be visited; or taken, where others ask."""
+        if self.elsewhere is not Elsewhere.HERE and (url not in self._journal.known or url in self.crawl.records):
+            return False
+        return not self._scope.on_site(url)
+
+    def _leave_elsewhere(self) -> bool:
+        """Note what was left to others and is not known; say whether there is anything."""
+        if self.elsewhere is Elsewhere.HERE or not self._scope.external:
+            return False
+        left = {urls.split_fragment(target)[0] for target in unseen(self.crawl)}
+        self.crawl.skipped.update(dict.fromkeys(left, "not_checked"))
+        return bool(left)
+
+    async def look(self, targets: Iterable[str], allowed: Callable[[str], bool]) -> Looked:
+        """Visit the targets and what they redirect to, and confirm what failed; see the function `look`."""
+        targets = sorted(set(targets))
+        await self.follow(targets, allowed)
+        while await self._confirm() or await self._last_try():
+            await self.follow(targets, allowed)
+        await self._unblock()
+        refused = next((url for url, record in self.crawl.records.items() if record.is_refused and allowed(url)), None)
+        pause = (await self._one(refused, STATUS)).wait if refused else None
+        return Looked(self.crawl.records, pause or 0.0)
 
     async def follow(self, targets: Iterable[str], allowed: Callable[[str], bool]) -> None:
         """Visit what is missing on the way of each target, hop by hop, until nothing is."""
@@ -458,7 +534,7 @@ class _Audit:
                     [url for url in sorted(wanted) if wanted[url] is chosen], want, "checking other hosts"
                 )
 
-    def _offer_hops(self, used: Iterable[str]) -> bool:
+    def _offer_hops(self, used: Iterable[str], before: int) -> bool:
         # A chain that starts in the middle of another, or on another host, may end where nobody looked yet.
         if self._stopped:
             return False
@@ -467,7 +543,6 @@ class _Audit:
         targets = {*used, self._scope.start}  # not each redirect, or a chain would never end
         redirected = [each for each in targets if each.partition("#")[0] in redirects]
         found = missing(redirected, records, self._scope.on_site)
-        before = self._frontier.offered
         for url in found:
             self._frontier.offer(url)
         return self._frontier.offered > before
@@ -500,7 +575,10 @@ class _Audit:
 
     def _failed(self, which: Callable[[Record], bool]) -> list[Record]:
         records = self.crawl.records.values()
-        return [record for record in records if check.standing(record)[0] == check.BROKEN and which(record)]
+        failed = [record for record in records if check.standing(record)[0] == check.BROKEN and which(record)]
+        if self.elsewhere is Elsewhere.HERE:
+            return failed
+        return [record for record in failed if self._scope.on_site(record.url)]  # the others were asked by others
 
     async def _again(self, records: Iterable[Record]) -> bool:
         failed = {record.url: record for record in records}

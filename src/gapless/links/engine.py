@@ -18,12 +18,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, NamedTuple
 
-from gapless.links.check import UNVERIFIED
+from gapless.links.check import BROKEN, UNVERIFIED
 from gapless.links.crawl import crawl
+from gapless.links.elsewhere import Elsewhere, unseen
 from gapless.links.pool import ChildLost, Pool
 from gapless.links.report.document import documents
 from gapless.links.result import Crawl
-from gapless.links.retry import refused
 from gapless.links.scope import Progress, Scope
 
 SEGMENT, PROGRESS, FOUND, DONE, STOPPED, FAILED = b"S", b"P", b"R", b"D", b"X", b"F"
@@ -46,6 +46,7 @@ class Summary(NamedTuple):
         complete: whether the whole site was seen.
         incomplete_reason: why not, in one line, or None.
         refused: an address of the site that was refused because the site was asked too much, or None.
+        unseen: where links lead on other hosts that others are to ask, see `elsewhere`.
     """
 
     pages: int
@@ -55,11 +56,12 @@ class Summary(NamedTuple):
     complete: bool
     incomplete_reason: str | None
     refused: str | None
+    unseen: list[str]
 
 
 Over = Callable[[Summary, bytes, bytes], Awaitable[None]]
 """Takes what a crawl comes to, what report.json holds of it, and links that failed and then worked, as JSON for
-`read_findings`: a report has none of these."""
+`read_findings`: a report has none of these. Both are empty as long as others have to ask other hosts."""
 
 
 def processes() -> int:
@@ -90,6 +92,7 @@ async def crawl_apart(
     over: Over | None = None,
     credentials: Mapping[str, tuple[str, ...]] | None = None,
     stop: asyncio.Event | None = None,
+    elsewhere: Elsewhere = Elsewhere.HERE,
 ) -> bytes | None:
     """Crawl in a process of its own; arguments and errors as of `crawl`.
 
@@ -103,6 +106,7 @@ async def crawl_apart(
         over: awaited when the crawl is over, with what it comes to, while its bytes are still being written.
         credentials: header fields, each as `Name: value`, by origin.
         stop: when it is set, what was fetched is sealed, and the crawl ends; it can be resumed.
+        elsewhere: who asks other hosts.
 
     Returns:
         The bytes of the crawl, or None when it was stopped.
@@ -115,6 +119,7 @@ async def crawl_apart(
     try:
         segments = list(resume)
         head = {"scope": asdict(scope), "segments": len(segments), "credentials": dict(credentials or {})}
+        head["elsewhere"] = elsewhere
         for data in (json.dumps(head).encode(), previous or b"", *segments):
             process.stdin.write(len(data).to_bytes(8, "big") + data)
             await process.stdin.drain()
@@ -243,7 +248,7 @@ def main() -> None:
     scope = Scope(**head["scope"])
     pool = Pool(scope, processes=processes(), credentials=head["credentials"])
     try:
-        asyncio.run(_crawl(owner, scope, pool, resume, previous))
+        asyncio.run(_crawl(owner, scope, pool, resume, previous, Elsewhere(head["elsewhere"])))
     except asyncio.CancelledError:
         owner.say(STOPPED, b"")
     except (ValueError, ChildLost) as error:
@@ -252,7 +257,9 @@ def main() -> None:
         pool.close()
 
 
-async def _crawl(owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], previous: bytes) -> None:
+async def _crawl(
+    owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], previous: bytes, elsewhere: Elsewhere
+) -> None:
     owner.watch()
     async with pool:
         done = await crawl(
@@ -262,24 +269,30 @@ async def _crawl(owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], p
             previous=read_previous(previous),
             seal=owner.seal,
             progress=owner.progress,
+            elsewhere=elsewhere,
         )
-    for part in _found(done):
+    for part in _found(done, elsewhere):
         owner.say(FOUND, part)
     owner.say(DONE, done.to_bytes())
 
 
-def _found(done: Crawl) -> tuple[bytes, bytes, bytes]:
+def _found(done: Crawl, elsewhere: Elsewhere) -> tuple[bytes, bytes, bytes]:
     """Return what `Over` takes."""
+    left = unseen(done) if elsewhere is not Elsewhere.HERE and done.scope.external else []
+    whole = not left or elsewhere is Elsewhere.GIVEN
+    wrong = done.findings() if whole else []
     summary = Summary(
         pages=len(done.pages),
         links=done.links,
-        broken=len(done.broken()),
-        unverified=len({found.target for found in done.findings() if found.result == UNVERIFIED}),
+        broken=len({found.target for found in wrong if found.result == BROKEN}),
+        unverified=len({found.target for found in wrong if found.result == UNVERIFIED}),
         complete=done.complete,
         incomplete_reason=done.incomplete_reason,
-        refused=next((url for url, each in done.records.items() if refused(each) and done.scope.on_site(url)), None),
+        refused=next((url for url, each in done.records.items() if each.is_refused and done.scope.on_site(url)), None),
+        unseen=left,
     )
-    return json.dumps(summary).encode(), *documents(done)
+    report, flaky = documents(done) if whole else (b"", b"")
+    return json.dumps(summary).encode(), report, flaky
 
 
 def read_previous(data: bytes) -> Crawl | None:

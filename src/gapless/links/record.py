@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 INVALID = "!"
 """Begins the name of a link that is no valid address; the link as written follows. No address begins like that."""
+TOO_MANY_REQUESTS = 429
 TOO_MANY_IDS = "\0"
 """Stands for the ids of a page that has more of them than are kept."""
 
@@ -92,3 +93,8 @@ class Record:
     def is_page(self) -> bool:
         """Whether it is an HTML page that was read."""
         return self.kind == "html" and self.ids is not None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the host did not answer because it was asked too much."""
+        return self.status == TOO_MANY_REQUESTS or self.error == "rate_limited"

@@ -4,9 +4,6 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from gapless.links.record import Record
-
-REFUSED = 429
 _MINUTES = re.compile(r"(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
 
 
@@ -22,8 +19,3 @@ def retry_after(header: str) -> float | None:
         return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
     except (ValueError, IndexError, OverflowError):  # the latter from zones that no clock has
         return None
-
-
-def refused(record: Record) -> bool:
-    """Say whether a host refused to answer because it was asked too much."""
-    return record.status == REFUSED or record.error == "rate_limited"

@@ -22,7 +22,7 @@ from gapless.links.check import Outcome
 from gapless.links.claims import Claim
 from gapless.links.crawl import recheck
 from gapless.links.known import Known
-from gapless.links.record import INVALID
+from gapless.links.record import INVALID, Record
 from gapless.links.result import Crawl
 from gapless.links.scope import Scope
 
@@ -82,22 +82,38 @@ class Verdict:
         return listed | {"precision": self.precision, "recall": self.recall}
 
 
-async def judge(crawl: Crawl, claims: Iterable[Claim], scope: Scope) -> Verdict:
+async def judge(
+    crawl: Crawl,
+    claims: Iterable[Claim],
+    scope: Scope,
+    *,
+    given: Mapping[str, Record] | None = None,
+    credentials: Mapping[str, tuple[str, ...]] | None = None,
+) -> Verdict:
     """Judge an agent's claims against the pages of a crawl and fresh answers.
 
     Args:
         crawl: the audit's own crawl.
         claims: what the agent says.
         scope: what may be fetched.
+        given: what other hosts answered, which are not asked then; None to ask them.
+        credentials: header fields by origin.
     """
     # Seconds of work on a large site: in a thread, so that the caller's heartbeats keep coming.
     said, places = await asyncio.to_thread(_sort, crawl, claims, scope)
-    fresh = await _fetch([target for target, placed in places.items() if placed is None], scope)
+    targets = [target for target, placed in places.items() if placed is None]
+    fresh = await recheck(scope, targets, given=given, credentials=credentials) if targets else {}
     verdict = Verdict(missed=_missed(crawl, said))
     for target, placed in places.items():
         group, reason = placed or _weigh(fresh.get(target), crawl.outcome(target))
         getattr(verdict, group).append(_judged(target, said[target], reason))
     return verdict
+
+
+def claimed_elsewhere(crawl: Crawl, claims: Iterable[Claim], scope: Scope) -> list[str]:
+    """Return the claimed targets on other hosts that must be fetched for a verdict, sorted."""
+    _, places = _sort(crawl, claims, scope)
+    return sorted(target for target, placed in places.items() if placed is None and not scope.on_site(target))
 
 
 def verdict_markdown(verdict: Verdict, *, site: str) -> str:
@@ -176,11 +192,6 @@ def _place(target: str, said: Sequence[Claim], known: Known, scope: Scope, *, st
         return ("unverifiable", unread) if unread else ("false_alarms", "not_on_page")
     skipped = known.crawl.skipped.get(check.travel(target, known.crawl.records).at)  # itself or where it redirects to
     return ("unverifiable", skipped) if skipped else None
-
-
-async def _fetch(targets: Sequence[str], scope: Scope) -> Mapping[str, Outcome | None]:
-    """Ask the site again, under the same guard as the crawl."""
-    return await recheck(scope, targets) if targets else {}
 
 
 def _weigh(now: Outcome | None, crawled: Outcome | None) -> tuple[str, str]:

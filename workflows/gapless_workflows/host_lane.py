@@ -126,9 +126,9 @@ class HostLaneWorkflow(HostLane):
             self._go_on(piece, slice_)
             if slice_.rest is not None:
                 await self._rest(piece.caller, slice_.rest)
-        finally:
-            self._turn = None
-            self._show()
+        # Not in a finally: a lane that is dropped from a worker's cache is closed there, outside of its workflow.
+        self._turn = None
+        self._show()
 
     async def _until_over(self, piece: Piece, turn: "workflow.ActivityHandle[Slice]") -> None:
         """Wait for the end of a turn, and end it when the piece was taken out or has had its time while others wait."""
@@ -144,8 +144,8 @@ class HostLaneWorkflow(HostLane):
             turn.cancel()
 
     def _has_company(self, piece: Piece) -> bool:
-        """Say whether others wait, and the piece can be gone on with later: a judgement begins anew."""
-        return piece.work is not Work.JUDGE and len(self._waiting) > 1
+        """Say whether others wait, and the piece can be gone on with later: what is judged begins anew."""
+        return piece.work in {Work.CRAWL, Work.LOOK} and len(self._waiting) > 1
 
     def _go_on(self, piece: Piece, turn: Slice) -> None:
         """Take out a piece that is done, and put another one behind those that wait, unless the host rests first."""

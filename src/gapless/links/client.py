@@ -5,92 +5,21 @@ It is made for what an audit does: small answers of few hosts over connections t
 and never follows a redirect.
 """
 
-import errno
 import math
-import re
 import selectors
-import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from time import monotonic
 
-from gapless.links import addresses, inflate, urls
+from gapless.links import addresses, urls
+from gapless.links.connection import Connection, Get
 from gapless.links.names import Names
 
 AGENT = "Gapless"
 USER_AGENT = f"{AGENT}/0.1 (link audit)"
 
-MAX_HEAD, MAX_FIELDS, MAX_INTERIM = 65_536, 256, 8
-DRAIN = 65_536
-"""Bytes of an unwanted body that are cheaper to read than a new connection, and show whether the body is whole."""
-SNIFF = 512
-BIG = 1_000_000
-"""Bytes from which bodies are read one at a time, so that memory holds one of them, however many are on their way."""
-CHUNK = 65_536
 IDLE = 64
-
-# Each byte of a field can be matched in one way only: a header of 64 KB must not take longer than its bytes.
-_FIELD = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)[ \t]*+:([^\r\n\0]*+(?:\r?\n[ \t][^\r\n\0]*+)*+)\r?\n"
-_FIELDS = re.compile(_FIELD)
-_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)[ \t]*+:([^\r\n\0]*+)")
-LINES, LINE = 256, 256
-"""Header lines that are remembered with what they say, and characters of each."""
-_PARTICULAR = frozenset({"content-length", "etag", "last-modified", "location", "set-cookie"})
-"""Fields that few answers have in common."""
-_ALL_FIELDS = re.compile(f"(?:{_FIELD})*+\r?\n")
-_STATUS = re.compile(rb"HTTP/1\.([01])[ \t]++([1-9]\d\d)(?:[ \t][^\r\n\0]*+)?\r?\n")
-_CHUNK_SIZE = rb"([0-9A-Fa-f]{1,15})[ \t]{0,256}(?:;[^\r\n]{0,4096})?\r?\n"
-_FIRST_CHUNK, _NEXT_CHUNK = re.compile(_CHUNK_SIZE), re.compile(rb"\r?\n" + _CHUNK_SIZE)
-MAX_CHUNK_SIZE = 4_500
-"""Bytes of a line that says how long a chunk is."""
-_LISTS = frozenset({"content-length", "transfer-encoding", "content-encoding"})
-"""Fields of which each one counts, however often they are sent: those that say where a body ends and how it is read."""
-_WAITS = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-
-READ, SNIFFED, DRAINED = "read", "sniffed", "drained"
-"""What is done with a body: all of it is wanted; only if its start is wanted; it is not wanted."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """What one request came to.
-
-    Attributes:
-        url: the address asked for.
-        status: HTTP status, or None when no answer arrived.
-        error: reason id when there is no usable answer, or None.
-        fields: header fields by lower-case name; of repeated ones the first, but for Set-Cookie, joined by newlines,
-            and those that say how a body is read, joined by commas.
-        body: the body, inflated, when it was to be read, or None.
-    """
-
-    url: str
-    status: int | None = None
-    error: str | None = None
-    fields: dict[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-
-
-@dataclass(slots=True)
-class Get:
-    """A GET to be sent.
-
-    Attributes:
-        url: absolute http or https address without fragment.
-        done: is called once with the answer.
-        wanted: says of status and header fields what is done with the body.
-        keep: says of the first 512 bytes whether a sniffed body is wanted.
-        fields: more header fields, each as `Name: value`.
-    """
-
-    url: str
-    done: Callable[[Answer], None]
-    wanted: Callable[[int, dict[str, str]], str]
-    keep: Callable[[bytes], bool]
-    fields: Sequence[str] = ()
 
 
 class Client:
@@ -117,14 +46,14 @@ class Client:
         self.timeout = timeout
         self.max_bytes = max_bytes
         self.names = Names(selector)
-        self.big: _Connection | None = None
-        self._waiting_for_big: deque[_Connection] = deque()
+        self.big: Connection | None = None
+        self._waiting_for_big: deque[Connection] = deque()
         self._big_until = math.inf
         self._trusted = trusted
         self._credentials = credentials or {}
-        self._idle: dict[str, list[_Connection]] = {}
+        self._idle: dict[str, list[Connection]] = {}
         self._idle_count = 0
-        self._deadlines: dict[_Connection, float] = {}
+        self._deadlines: dict[Connection, float] = {}
         self._tls: ssl.SSLContext | None = None
 
     @property
@@ -143,7 +72,7 @@ class Client:
             if (kept := idle.pop()).is_quiet():
                 kept.ask(get)
                 return
-        _Connection(self, origin).ask(get)
+        Connection(self, origin).ask(get)
 
     def check(self, host: str, port: int, found: list[str]) -> None:
         """Refuse addresses that are not on the public Internet. Raises PrivateAddress.
@@ -157,7 +86,7 @@ class Client:
         if refused:
             raise addresses.PrivateAddress(f"{host} is not on the public Internet")
 
-    def request(self, get: Get, connection: "_Connection") -> bytes:
+    def request(self, get: Get, connection: Connection) -> bytes:
         """Return the bytes of a request."""
         more = "".join([f"{line}\r\n" for line in get.fields]) if get.fields else ""
         path = get.url[len(connection.origin) :]
@@ -171,15 +100,15 @@ class Client:
             f"Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate\r\n{own}"
         )
 
-    def watch(self, connection: "_Connection") -> None:
+    def watch(self, connection: Connection) -> None:
         """Start a connection's deadline."""
         self._deadlines[connection] = monotonic() + self.timeout
 
-    def unwatch(self, connection: "_Connection") -> float:
+    def unwatch(self, connection: Connection) -> float:
         """Stop a connection's deadline; return the seconds that were left."""
         return self._deadlines.pop(connection, 0.0) - monotonic()
 
-    def take_big(self, connection: "_Connection") -> bool:
+    def take_big(self, connection: Connection) -> bool:
         """Say whether a connection may go on with a big body now; otherwise it is told to `resume` later."""
         if self.big is None:
             self.big = connection
@@ -188,7 +117,7 @@ class Client:
             self._waiting_for_big.append(connection)
         return self.big is connection
 
-    def leave_big(self, connection: "_Connection") -> None:
+    def leave_big(self, connection: Connection) -> None:
         """Let the next big body go on when this was one."""
         if self.big is not connection:
             return
@@ -198,7 +127,7 @@ class Client:
             self._big_until = monotonic() + self.big.seconds_left
             self.names.soon(self.big.resume)  # not here: whoever leaves still holds a body
 
-    def keep(self, connection: "_Connection") -> None:
+    def keep(self, connection: Connection) -> None:
         """Take a connection back for the next request to its authority."""
         if self._idle_count >= IDLE:
             for idle in self._idle.values():
@@ -227,510 +156,3 @@ class Client:
             for connection in idle:
                 connection.close()
         self.names.close()
-
-
-class _Connection:
-    """A connection to one origin, with one request on it at a time."""
-
-    def __init__(self, client: Client, origin: str) -> None:
-        self.origin = origin
-        self.scheme = origin.partition(":")[0]
-        self.fields = client.fields(origin)
-        self.open = False
-        self._client = client
-        self._socket: socket.socket | None = None
-        self._addresses: list[str] = []
-        self._host, self._port = "", 0
-        self._reused = False
-        self._active = False
-        self.seconds_left = 0.0
-        """Of the deadline, while a big body waits."""
-
-    def is_quiet(self) -> bool:
-        """Say whether it is open and nobody speaks unasked: what would be taken for the answer to the next request."""
-        if not self.open:
-            return False
-        assert self._socket is not None
-        try:
-            self._socket.recv(1)
-        except _WAITS:
-            return True
-        except OSError:
-            pass
-        self.close()
-        return False
-
-    # Going
-
-    def ask(self, get: Get) -> None:
-        """Send a request."""
-        self._get, self._active = get, True
-        self._answer = Answer(get.url)
-        self._out = self._client.request(get, self)
-        self._start_reading()
-        self._client.watch(self)
-        if self.open:
-            self._reused = True
-            self._write()
-        else:
-            self._resolve()
-
-    def _start_reading(self) -> None:
-        self._in = bytearray()
-        self._read_head = True
-        self._interim = 0
-        self._wire = 0
-        self._left: int | None = 0
-        self._chunked = False
-        self._chunk_size = _FIRST_CHUNK
-        self._last_chunk = False
-        self._body: inflate.Body | None = None
-        self._what = DRAINED
-        self._keep_alive = True
-        self._waits = False
-
-    def _resolve(self) -> None:
-        self._reused = False
-        try:
-            self._host, self._port = urls.host_port(f"{self.origin}/")
-        except ValueError:
-            self._client.names.soon(lambda: self.fail("bad_url"))
-            return
-        self._client.names.find(self._host, self._port, self._resolved)
-
-    def _resolved(self, found: list[str]) -> None:
-        if not self._active:  # it ran out while the name was looked up
-            return
-        if not found:
-            self.fail("dns")
-            return
-        try:
-            self._client.check(self._host, self._port, found)
-        except addresses.PrivateAddress:
-            self.fail("private_address")
-            return
-        self._addresses = found[:4]
-        self._connect()
-
-    def _connect(self) -> None:
-        address = self._addresses.pop(0)
-        try:
-            self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-            self._socket.setblocking(False)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = self._socket.connect_ex((address, self._port))
-        except OSError:  # a machine without IPv6, or without free file descriptors
-            code = errno.ENETUNREACH
-        if code not in {0, errno.EINPROGRESS, errno.EWOULDBLOCK} or self._socket is None:
-            self._not_connected()
-            return
-        self._client.selector.register(self._socket, selectors.EVENT_WRITE, self._connected)
-
-    def _connected(self, mask: int) -> None:
-        assert self._socket is not None
-        if code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._not_connected("reset" if code == errno.ECONNRESET else "refused")
-            return
-        if self.scheme == "https":
-            self._client.selector.unregister(self._socket)
-            context = self._client.tls
-            name = self._host
-            try:
-                self._socket = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
-            except (OSError, ValueError):
-                self.fail("tls")
-                return
-            self._client.selector.register(self._socket, selectors.EVENT_WRITE, self._shake_hands)
-            self._shake_hands(mask)
-        else:
-            self._ready()
-
-    def _not_connected(self, error: str = "refused") -> None:
-        self._drop()
-        if self._addresses:
-            self._connect()
-        else:
-            self.fail(error)
-
-    def _shake_hands(self, mask: int) -> None:
-        assert isinstance(self._socket, ssl.SSLSocket)
-        try:
-            self._socket.do_handshake()
-        except ssl.SSLWantReadError:
-            self._client.selector.modify(self._socket, selectors.EVENT_READ, self._shake_hands)
-        except ssl.SSLWantWriteError:
-            self._client.selector.modify(self._socket, selectors.EVENT_WRITE, self._shake_hands)
-        except ConnectionError:
-            self.fail("reset")
-        except (OSError, ValueError):
-            self.fail("tls")
-        else:
-            self._ready()
-
-    def _ready(self) -> None:
-        self.open = True
-        self._write()
-        if self.open and self._socket is not None:
-            mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-            self._client.selector.modify(self._socket, mask, self._event)
-
-    def _write(self) -> None:
-        assert self._socket is not None
-        try:
-            sent = self._socket.send(self._out)
-        except _WAITS:
-            sent = 0
-        except OSError:
-            self._broken()
-            return
-        self._out = self._out[sent:]
-        if self._out:
-            self._client.selector.modify(self._socket, selectors.EVENT_READ | selectors.EVENT_WRITE, self._event)
-
-    # Coming
-
-    def _event(self, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE and self._out:
-            self._write()
-            if self.open and not self._out and self._socket is not None:
-                self._client.selector.modify(self._socket, selectors.EVENT_READ, self._event)
-        while self.open and not self._waits and mask & selectors.EVENT_READ and self._receive():
-            pass
-
-    def _receive(self) -> bool:
-        """Read once; say whether more may be there that the selector does not know of."""
-        assert self._socket is not None
-        try:
-            data = self._socket.recv(CHUNK)
-        except _WAITS:
-            return False
-        except OSError:
-            self._broken()
-            return False
-        if not self._active:  # closed while it was idle, or talking without being asked
-            self.close()
-            return False
-        if not data:
-            self._ended()
-            return False
-        self._wire += len(data)
-        self._go_on(data)
-        return self.scheme == "https"
-
-    def _go_on(self, data: bytes) -> None:
-        try:
-            if self._wire > self._client.max_bytes + MAX_HEAD:  # chunks can be all wrapping
-                raise inflate.TooLarge
-            self._feed(data)
-        except tuple(_BODY_ERRORS) as error:
-            self._finish(_BODY_ERRORS[type(error)], keep=False)
-
-    def _feed(self, data: bytes) -> None:
-        if self._read_head:
-            rest = self._head(data)
-            if rest is None:
-                return
-            data = rest
-        if self._chunked:
-            if not data:
-                self._take(data)  # what was held back while this body waited
-            self._chunks(data)
-        elif self._left is None:
-            self._take(data)
-        else:
-            if len(data) > self._left:
-                data, self._keep_alive = data[: self._left], False
-            self._left -= len(data)
-            self._take(data)
-            if self._left == 0 and self._active and not self._waits:
-                self._whole()
-
-    def _head(self, data: bytes) -> bytes | None:
-        """Take the head off what was read; return the rest, or None when it is not complete or was the end."""
-        seen = max(0, len(self._in) - 3)
-        head: bytes | bytearray = data
-        if self._in:
-            self._in += data
-            head = self._in
-        if not head.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(
-            head[:7]
-        ):  # HTTP/0.9, HTTP/2, another protocol
-            self._finish("invalid_response", keep=False)
-            return None
-        end = head.find(b"\r\n\r\n", seen) + 4
-        if (bare := head.find(b"\n\n", seen, end if end > 3 else len(head))) >= 0:
-            end = bare + 2
-        if end == 3:
-            if head is data:
-                self._in += data
-            if len(head) > MAX_HEAD:
-                self._finish("invalid_response", keep=False)
-            return None
-        status = _STATUS.match(head)
-        fields = _fields(head[:end], status) if status and end <= MAX_HEAD else None
-        if status is None or fields is None:
-            self._finish("invalid_response", keep=False)
-            return None
-        rest, code = bytes(head[end:]), int(status[2])
-        if self._in:
-            self._in = bytearray()
-        if code < 200:
-            return self._after_interim(code, rest)
-        self._read_head = False
-        return self._body_follows(code, fields, rest, old=status[1] == b"0")
-
-    def _after_interim(self, code: int, rest: bytes) -> bytes | None:
-        self._interim += 1
-        if code == 101 or self._interim > MAX_INTERIM:
-            self._finish("invalid_response", keep=False)
-            return None
-        return self._head(rest) if rest else None
-
-    def _body_follows(self, code: int, fields: dict[str, str], rest: bytes, *, old: bool) -> bytes | None:
-        answer = self._answer
-        answer.status, answer.fields = code, fields
-        options = fields.get("connection", "").lower()
-        self._keep_alive = "keep-alive" in options if old else "close" not in options
-        if code in {204, 304}:
-            self._keep_alive &= not rest
-            self._left = 0
-            self._whole()
-            return None
-        coding = fields.get("transfer-encoding", "").lower()
-        length = fields.get("content-length", "")
-        if coding and coding != "identity":
-            self._chunked = True
-            self._keep_alive &= not length
-            if coding != "chunked":
-                self._finish("unsupported_encoding", keep=False)
-                return None
-        elif length:
-            self._left = _length(length)
-            if self._left is None:
-                self._finish("invalid_response", keep=False)
-                return None
-        else:
-            self._left, self._keep_alive = None, False
-        return self._begin_body(rest)
-
-    def _begin_body(self, rest: bytes) -> bytes | None:
-        answer = self._answer
-        assert answer.status is not None
-        self._what = self._get.wanted(answer.status, answer.fields)
-        if self._what is DRAINED:
-            if self._left is None or self._left > DRAIN or self._chunked:
-                self._finish(None, keep=False)
-                return None
-        else:
-            self._body = inflate.Body(answer.fields.get("content-encoding", ""), self._client.max_bytes)
-            if self._what is READ and self._left is not None and self._left > self._client.max_bytes:
-                raise inflate.TooLarge
-        if self._left == 0 and not self._chunked:
-            self._keep_alive &= not rest
-            self._whole()
-            return None
-        return rest
-
-    def _chunks(self, data: bytes) -> None:
-        self._in += data
-        while self._active and not self._waits:
-            if self._left:
-                part = self._in[: self._left]
-                if not part:
-                    return
-                del self._in[: len(part)]
-                self._left -= len(part)
-                self._take(part)
-            elif self._last_chunk:
-                self._trailer()
-                return
-            elif not self._next_chunk():
-                return
-
-    def _next_chunk(self) -> bool:
-        """Read how long the next chunk is; say whether that is known already."""
-        size = self._chunk_size.match(self._in)
-        if size is None:
-            if len(self._in) > MAX_CHUNK_SIZE or b"\n" in self._in[2:]:
-                self._finish("invalid_response", keep=False)
-            return False
-        self._chunk_size = _NEXT_CHUNK
-        self._left = int(size[1], 16)
-        self._last_chunk = not self._left
-        del self._in[: size.end()]
-        return True
-
-    def _trailer(self) -> None:
-        end = 2 if self._in.startswith(b"\r\n") else self._in.find(b"\r\n\r\n") + 4
-        if self._in.startswith(b"\n"):
-            end = 1
-        if end != 3:
-            self._keep_alive &= end == len(self._in)
-            self._whole()
-        elif len(self._in) > MAX_HEAD:
-            self._finish("invalid_response", keep=False)
-
-    def _take(self, data: bytes | bytearray) -> None:
-        body, client = self._body, self._client
-        if body is None:
-            return
-        body.feed(data, client.max_bytes if client.big is self else BIG)
-        if self._what is SNIFFED and len(body.data) >= SNIFF:
-            if not self._get.keep(bytes(body.data[:SNIFF])):
-                self._body = None
-                self._finish(None, keep=False)
-                return
-            self._what = READ
-        if len(body.data) > BIG and client.big is not self:
-            if client.take_big(self):
-                self._take(b"")
-            else:
-                self._wait()
-
-    def _wait(self) -> None:
-        """Let another big body go on; the deadline does not run while this one waits."""
-        assert self._socket is not None
-        self._waits = True
-        self.seconds_left = self._client.unwatch(self)
-        self._client.selector.unregister(self._socket)
-
-    def resume(self) -> None:
-        """Go on reading a big body, with what was read already."""
-        if not self._active:
-            return
-        assert self._socket is not None
-        self._waits = False
-        self._client.selector.register(self._socket, selectors.EVENT_READ, self._event)
-        self._go_on(b"")
-        if self.scheme == "https":  # what TLS has decrypted already, no selector sees
-            self._event(selectors.EVENT_READ)
-
-    def _ended(self) -> None:
-        """The server closed the connection."""
-        if self._read_head:
-            self._broken()
-        elif self._left is None and not self._chunked:
-            try:
-                self._whole()
-            except tuple(_BODY_ERRORS) as error:
-                self._finish(_BODY_ERRORS[type(error)], keep=False)
-        else:
-            self._finish("truncated", keep=False)
-
-    def _broken(self) -> None:
-        if not self._active:
-            self.close()
-        elif self._reused and self._read_head and not self._in:  # it was closed while it was idle: nothing was lost
-            self._drop()
-            get = self._get
-            self._client.unwatch(self)
-            self.ask(get)
-        elif self._read_head:
-            self.fail("reset")
-        else:
-            self._finish("truncated", keep=False)
-
-    def _whole(self) -> None:
-        answer = self._answer
-        if self._body is not None:
-            data = self._body.finish()
-            if self._what is READ or self._get.keep(data[:SNIFF]):
-                answer.body = data
-        self._finish(None, keep=self._keep_alive)
-
-    def fail(self, error: str) -> None:
-        """End with an error instead of an answer."""
-        self._finish(error, keep=False)
-
-    def _finish(self, error: str | None, *, keep: bool) -> None:
-        if not self._active:
-            return
-        self._active = False
-        self._client.unwatch(self)
-        self._body = None
-        if not keep:
-            self._drop()
-        self._client.leave_big(self)
-        if keep:
-            self._client.keep(self)
-        answer, get = self._answer, self._get
-        del self._answer, self._get  # a kept connection keeps no body
-        answer.error = answer.error or error
-        get.done(answer)
-
-    def _drop(self) -> None:
-        self.open = False
-        if self._socket is not None:
-            with suppress(KeyError, ValueError):
-                self._client.selector.unregister(self._socket)
-            self._socket.close()
-            self._socket = None
-
-    def close(self) -> None:
-        """Close it without a word."""
-        self._active = False
-        self._client.unwatch(self)
-        self._drop()
-
-
-_BODY_ERRORS: dict[type[Exception], str] = {
-    inflate.TooLarge: "too_large",
-    inflate.Truncated: "truncated",
-    inflate.Corrupt: "invalid_response",
-    inflate.UnknownEncoding: "unsupported_encoding",
-}
-
-
-def _fields(head: bytes | bytearray, status: re.Match[bytes]) -> dict[str, str] | None:
-    """Return the header fields, or None when there are too many or they are no such thing."""
-    if status[2] == b"304" and b"lose" not in head:
-        return {}  # nobody asks what it says, but for whether the connection is closed
-    text = head[status.end() :].decode("utf-8", "surrogateescape")
-    found = _by_line(text)
-    if found is None:  # lines that end or go on in ways that few still use, or no header at all
-        found = [(name.lower(), " ".join(raw.split()) if "\n" in raw else raw) for name, raw in _FIELDS.findall(text)]
-        if not _ALL_FIELDS.fullmatch(text):
-            return None
-    if len(found) > MAX_FIELDS:
-        return None
-    fields: dict[str, str] = {}
-    for name, raw in found:
-        value = raw.strip()
-        if name not in fields:
-            fields[name] = value
-        elif name in _LISTS:
-            fields[name] += f", {value}"
-        elif name == "set-cookie":
-            fields[name] += f"\n{value}"
-    return fields
-
-
-def _by_line(text: str) -> list[tuple[str, str]] | None:
-    """Return names and values, or None when the text is not simply a field in each line."""
-    rows = text.split("\r\n")
-    found = [_known.get(row) or _field(row) for row in rows[:-2]]
-    return [pair for pair in found if pair] if None not in found and text.count("\n") == len(rows) - 1 else None
-
-
-_known: dict[str, tuple[str, str]] = {}
-"""What lines say that a host sends with every answer."""
-
-
-def _field(row: str) -> tuple[str, str] | None:
-    line = _LINE.fullmatch(row)
-    if line is None:
-        return None
-    pair = line[1].lower(), line[2]
-    if pair[0] not in _PARTICULAR and len(row) <= LINE:
-        if len(_known) >= LINES:
-            _known.clear()
-        _known[row] = pair
-    return pair
-
-
-def _length(field: str) -> int | None:
-    """Return the Content-Length, or None when it is no number, or more than one."""
-    if "," in field:
-        first, *others = (each.strip() for each in field.split(","))
-        field = first if set(others) == {first} else ""
-    return int(field) if field.isascii() and field.isdigit() and len(field) <= 18 else None

@@ -11,9 +11,9 @@ from zlib import crc32
 
 from gapless.links import check, soft404, urls
 from gapless.links.check import Outcome
-from gapless.links.child import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
 from gapless.links.elsewhere import Elsewhere, Looked, leading_elsewhere, unseen
 from gapless.links.frontier import Frontier, Robots
+from gapless.links.job import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
 from gapless.links.pool import Done, Pool
 from gapless.links.record import Hop, Numbers, Place, Record
 from gapless.links.result import Crawl

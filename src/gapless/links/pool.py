@@ -24,7 +24,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from gapless.links import urls
-from gapless.links.child import Child, Job, Result
+from gapless.links.child import Child
+from gapless.links.job import Job, Result
 from gapless.links.record import Numbers
 from gapless.links.scope import Scope
 

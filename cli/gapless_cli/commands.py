@@ -128,7 +128,7 @@ async def attended(gapless: Gapless, queue: str, *, crawls: bool = False) -> Asy
 
     hint: asyncio.TimerHandle | None = None
     try:
-        async with worker(gapless.client, gapless.settings, [queue], ahead=Ahead.CRAWL if crawls else None):
+        async with worker(gapless.client, gapless.settings, [queue], ahead=Ahead.CRAWL if crawls else Ahead.PROVIDERS):
             try:
                 yield
             finally:

@@ -14,7 +14,7 @@ BENCH = Path(__file__).parents[2] / "bench" / "billed_creates.py"
 
 async def test_a_lost_answer_is_billed_once_by_gapless_only(tmp_path: Path) -> None:
     """What the table is made of: Gapless sends once and says so; the plain SDK's activity creates again and again."""
-    chosen = ("--ways", "gapless", "sdk", "--faults", "none", "answer-lost", "--strikes", "always", "--seconds", "6")
+    chosen = ("--ways", "gapless", "sdk", "--faults", "none", "answer-lost", "--strikes", "always", "--seconds", "10")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, BENCH, *chosen, "--json"),
         cwd=tmp_path,

@@ -85,7 +85,7 @@ async def worker(
     settings: Settings,
     queues: Sequence[str] = tuple(TaskQueue),
     *,
-    ahead: Ahead | None = None,
+    ahead: Ahead = Ahead.PROVIDERS,
     interceptors: Sequence[Any] = (),
 ) -> AsyncIterator[None]:
     """Serve the queues until the block is left; a POST in flight is then waited for.
@@ -144,5 +144,5 @@ def _worker(client: Client, settings: Settings, queue: str, served: _Wares, inte
 
 async def serve(client: Client, settings: Settings, queues: Sequence[str], stop: asyncio.Event, **options: Any) -> None:
     """Serve the queues until `stop` is set."""
-    async with worker(client, settings, queues, ahead=Ahead.PROVIDERS, **options):
+    async with worker(client, settings, queues, **options):
         await stop.wait()

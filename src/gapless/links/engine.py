@@ -261,19 +261,20 @@ async def _crawl(
     owner: _Owner, scope: Scope, pool: Pool, resume: list[bytes], previous: bytes, elsewhere: Elsewhere
 ) -> None:
     owner.watch()
+    last = read_previous(previous)
     async with pool:
         done = await crawl(
             scope,
             pool=pool,
             resume=resume,
-            previous=read_previous(previous),
+            previous=last,
             seal=owner.seal,
             progress=owner.progress,
             elsewhere=elsewhere,
         )
     for part in _found(done, elsewhere):
         owner.say(FOUND, part)
-    owner.say(DONE, done.to_bytes())
+    owner.say(DONE, previous if done == last else done.to_bytes())
 
 
 def _found(done: Crawl, elsewhere: Elsewhere) -> tuple[bytes, bytes, bytes]:

@@ -24,7 +24,6 @@ MAX_LINKS = 5_000_000
 MAX_SITEMAPS = 100
 ROBOTS_HOPS = 5
 OUTAGE = 10
-OK = 200
 BACKOFF = 0.25
 """Seconds before what may pass is tried a third time."""
 TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
@@ -378,7 +377,7 @@ class _Audit:
             if record.url in records:
                 self._failures -= check.standing(records[record.url])[0] == check.BROKEN
             records[record.url] = record
-            if (record.status != OK or record.error) and check.standing(record)[0] == check.BROKEN:
+            if not check.is_fine(record) and check.standing(record)[0] == check.BROKEN:
                 self._failures += 1
                 if record.attempts == 1 and _may_pass(record):
                     self._may_pass.append(record.url)
@@ -551,8 +550,8 @@ class _Audit:
 
     async def _retry(self) -> None:
         """Fetch once more what may pass of what has failed since the last time."""
-        urls, self._may_pass = self._may_pass, []
-        await self._again([record for url in urls if (record := self.crawl.records[url]).attempts == 1])
+        failed, self._may_pass = self._may_pass, []
+        await self._again([record for url in failed if (record := self.crawl.records[url]).attempts == 1])
 
     async def _confirm(self) -> bool:
         """Fetch once more what failed for good; say whether one of them did not."""
@@ -590,11 +589,16 @@ class _Audit:
         return recovered
 
     def _retries(self, failed: Mapping[str, Record]) -> list[Job]:
-        """Return jobs for what failed, first for what may pass, which then has the longer pause."""
+        """Return jobs for what failed, first for what may pass, which then has the longer pause.
+
+        They never ask whether something has changed: the answer is to show what comes now, not what was known before.
+        """
         order = sorted(failed, key=lambda url: (not _may_pass(failed[url]), url))
         if order and _may_pass(failed[order[0]]):
             self._retried = time.monotonic()
-        return [self._job(url, self._want(url)) for url in order]
+        first = self._jobs + 1
+        self._jobs += len(order)
+        return [Job(number, url, self._want(url)) for number, url in enumerate(order, first)]
 
     def _want(self, url: str) -> int:
         return PAGE if self._scope.on_site(url) else IDS

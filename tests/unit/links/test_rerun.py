@@ -1,6 +1,6 @@
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 
 import pytest
@@ -12,7 +12,7 @@ from unit.links.httpsite import Reply, Request, Route, Serve, Site, page
 DAY = date(2026, 1, 1)
 
 
-def remembering(body: str, type: str = "text/html") -> Route:  # noqa: A002
+def remembering(body: str, type: str = "text/html") -> Callable[[Request], Reply]:  # noqa: A002
     """Serve a body with its validator, and 304 to who has it already."""
     tag = f'"{hashlib.sha256(body.encode()).hexdigest()[:8]}"'
 
@@ -75,6 +75,27 @@ async def test_a_change_is_seen(serve: Serve) -> None:
     assert (f"{site.url}/p/8", f"{site.url}/p/9") in found
     cold = await crawl(Scope(site.url))
     assert report_json(second) == report_json(cold)
+
+
+async def test_a_page_that_fails_once_in_the_second_night_is_flaky(serve: Serve) -> None:
+    """What is asked again after a failure is what comes now, and what was known before stays as it was."""
+    site = await serve(wide(5))
+    first = await crawl(Scope(site.url), today=DAY)
+    stored = Crawl.from_bytes(first.to_bytes())
+    whole = remembering(page("/p/3", "/style.css", extra="<h1 id=x>"))
+
+    def fails_first(request: Request) -> Reply:
+        return Reply("", 500) if request.number == 1 else whole(request)
+
+    site.routes = {**site.routes, "/p/2": fails_first}
+    site.requests.clear()
+    second = await crawl(Scope(site.url), previous=stored, today=DAY)
+    assert [(found.target, found.reason) for found in second.findings() if found.result == "flaky"] == [
+        (f"{site.url}/p/2#x", "http_500"),
+        (f"{site.url}/p/2", "http_500"),
+    ]
+    assert stored.records[f"{site.url}/p/2"] == first.records[f"{site.url}/p/2"]
+    assert second != stored
 
 
 async def test_some_pages_are_read_again_all_the_same(serve: Serve) -> None:

@@ -325,12 +325,17 @@ class _Audit:
         self._jobs += 1
         known = self._known.get(url) if want == PAGE else None
         twin = self._twin(url) if want == PAGE else None
-        if known is None or known.status != 200 or known.error or known.recovered or known.attempts > 1:
-            return Job(self._jobs, url, want, digest=twin.digest if twin else "")
-        digest = twin.digest if twin else known.digest
-        if self._sampled(url) or url in self._suspects or not (known.etag or known.modified):
+        digest = twin.digest if twin else ""
+        if known is None or known.error or known.recovered:
             return Job(self._jobs, url, want, digest=digest)
-        return Job(self._jobs, url, want, known.etag, known.modified, digest)
+        if known.status != 200 or known.attempts > 1:
+            likely = 0 if twin or known.chain or _may_pass(known) else known.status or 0
+            return Job(self._jobs, url, want, digest=digest, status=likely, location=known.location or "")
+        digest = digest or known.digest
+        likely = 0 if known.chain or digest != known.digest else 200
+        if self._sampled(url) or url in self._suspects or not (known.etag or known.modified):
+            return Job(self._jobs, url, want, digest=digest, status=likely)
+        return Job(self._jobs, url, want, known.etag, known.modified, digest, status=likely)
 
     def _sampled(self, url: str) -> bool:
         return crc32(f"{self._today} {url}".encode()) % SAMPLE == 0

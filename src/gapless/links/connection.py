@@ -290,9 +290,26 @@ class Connection:
             self._feed(data)
             while self._rest and self._active and not self._waits:
                 data, self._rest = self._rest, b""
-                self._feed(data)
+                if rest := self._unchanged(data):
+                    self._feed(rest)
         except tuple(_BODY_ERRORS) as error:
             self._finish(_BODY_ERRORS[type(error)], keep=False)
+
+    def _unchanged(self, data: bytes) -> bytes:
+        """Take the answers at the beginning that only say that nothing has changed; return what follows.
+
+        Most are such ones in a night in which nothing happened, and nothing else of them is of interest.
+        """
+        at = 0
+        while self._ahead and (tag := self._get.tag) and data.startswith(b"HTTP/1.1 304 ", at):
+            end = data.find(b"\r\n\r\n", at) + 4
+            if end == 3 or data.find(tag, at, end) < 0 or data.find(b"lose", at, end) >= 0:
+                break
+            at, get, answer = end, self._get, self._answer
+            self._expect(self._ahead.popleft())
+            answer.status = 304
+            get.done(answer)
+        return data[at:]
 
     def _feed(self, data: bytes) -> None:
         if self._read_head:

@@ -244,10 +244,14 @@ class _Audit:
         failed = {record.url for record in known if check.standing(record)[0] == check.BROKEN}
         others = sorted(record.url for record in known if record.url not in failed)
         await self._ask(self._job(url, PAGE) for url in sorted(failed))
-        passing = {url: record for url in failed if _may_pass(record := self._journal.known[url])}
+        found = {url: self._journal.known[url] for url in failed}
+        passing = {url: record for url, record in found.items() if _may_pass(record)}
         await self._ask(self._retries(passing), passing)
         await self._ask(self._job(url, PAGE) for url in others if "?" not in url)
-        await self._ask(self._job(url, PAGE) for url in others if "?" in url)
+        broken = (each for url, each in found.items() if url not in passing)
+        lasting = {each.url: each for each in broken if check.standing(each)[0] == check.BROKEN}
+        queries = [self._job(url, PAGE) for url in others if "?" in url]
+        await self._ask([*queries, *self._retries(lasting)], lasting)
 
     async def _ask(self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY) -> None:
         """Work on jobs, and keep what comes of them until it is visited."""

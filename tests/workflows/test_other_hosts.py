@@ -128,7 +128,7 @@ async def test_what_one_audit_may_see_another_is_not_told(
 
 
 async def test_few_events_for_many_hosts(gapless: Gapless, queue: str) -> None:
-    """Forty hosts cost an audit no more events than one, and a site without links to others fewer."""
+    """Forty hosts cost an audit no more events than one, or none: the site's lane has them looked at."""
     async with AsyncExitStack() as stack:
         hosts = [await stack.enter_async_context(Site({"/": page(), "/r": redirect("/")})) for _ in range(40)]
         links = [f"{host.url}/{path}" for host in hosts for path in ("", "r", "gone")]
@@ -141,8 +141,7 @@ async def test_few_events_for_many_hosts(gapless: Gapless, queue: str) -> None:
             assert outcome.broken == len(others)
             events = (await gapless.client.get_workflow_handle(f"{queue}-{name}").fetch_history()).events
             counts.append(len(events))
-    assert counts[0] == counts[1] <= 50
-    assert counts[2] < counts[1]
+    assert counts == [21, 21, 21]
 
 
 async def test_a_redirect_is_followed_in_the_lane_it_leads_to(gapless: Gapless, queue: str, third: Site) -> None:
@@ -247,7 +246,7 @@ async def test_claims_about_other_hosts_are_checked_in_their_lanes(
         for event in (await gapless.client.get_workflow_handle(f"{queue}-x").fetch_history()).events
         if event.HasField("activity_task_scheduled_event_attributes")
     ]
-    assert (scheduled.count("look_elsewhere"), scheduled.count("judge_in_lane")) == (2, 2)
+    assert scheduled == ["crawl_in_lane", "report_in_lane"]
 
 
 async def test_a_host_that_nobody_can_ask(

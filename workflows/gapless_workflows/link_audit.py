@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 
 from pydantic import ValidationError
 from temporalio import workflow
@@ -119,12 +120,14 @@ class LinkAuditWorkflow(LinkAudit):
 
     async def _check(self, conclusion: Conclusion) -> AuditOutcome:
         """Have the report written in the site's lane, once all is checked there; else without what was to be."""
+        claims_elsewhere = conclusion.claimed is not None and self._request.external
+        limit = policies.JUDGE_LIMIT + (policies.LOOK_ELSEWHERE_LIMIT if claims_elsewhere else timedelta(0))
         try:
             outcome = await workflow.execute_activity_method(
                 ConclusionActivities.report_in_lane,
                 conclusion,
                 summary="check what was said, and write the report",
-                schedule_to_close_timeout=policies.JUDGE_LIMIT,
+                schedule_to_close_timeout=limit,
                 **policies.IN_LANE,
             )
         except ActivityError as error:

@@ -19,7 +19,7 @@ from gapless.links.record import SHARE, Hop, Numbers, Place, Record
 from gapless.links.result import Crawl
 from gapless.links.scope import Progress, Scope
 from gapless.links.segments import Journal
-from gapless.links.shares import LEAST, Shares
+from gapless.links.shares import TARGETS_OF_A_PAGE, Shares
 
 MAX_LINKS = 5_000_000
 MAX_SITEMAPS = 100
@@ -260,7 +260,7 @@ class _Audit:
         async for records in self._records(jobs, earlier, ahead=True):
             self._journal.known.update((record.url, record) for record in records)
             if self._shares.overflow():
-                self._set_share(LEAST)
+                self._set_share(TARGETS_OF_A_PAGE)
             self._report("looking for changes")
 
     async def _look(self) -> None:

@@ -6,8 +6,8 @@ visit, which is a level of the site or a part of it, bring more, each of them ke
 share that is the same for all: SHARE, halved as often as it takes. The shares of later visits are never larger.
 
 What is cut is the same in whatever order pages arrive, and whoever reads them: which targets a page keeps depends on
-the page and the share alone, and to be cut twice is to be cut to the smaller share. So pages are cut on the way, as soon
-as those that have arrived are too much: all of them would be, too. The last word is said when the whole visit is there.
+the page and the share alone, and to be cut twice is to be cut to the smaller share. So pages are cut on the way, as
+soon as those that have arrived are too much: all of them would be, too. The last word is said when the visit is over.
 """
 
 from bisect import bisect
@@ -18,9 +18,7 @@ from gapless.links.record import SHARE, Numbers, Record
 
 TARGETS, TARGETS_OF_A_PAGE, TARGET = 16_000_000, 8_000, 100
 """Bytes of distinct targets that all pages may bring beyond their own, those that are a page's own, and what a target
-costs besides its characters."""
-LEAST = TARGETS_OF_A_PAGE
-"""Bytes that are no less than the last share, which is too small for a page to bring more than its own."""
+costs besides its characters. A share is never halved when it is no more than a page's own targets."""
 
 
 def fitting(names: Sequence[str], links: Sequence[int], share: int) -> int:

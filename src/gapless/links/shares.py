@@ -57,7 +57,12 @@ class Shares:
         return new
 
     def take(self, records: Iterable[Record]) -> None:
-        """Take what the visit brings: records that were cut already were so by these shares, in an earlier attempt."""
+        """Take what the visit brings.
+
+        Args:
+            records: of pages that were cut to what the share is, or was; and first of all, those that an earlier
+                attempt took in this visit, which came to its shares as this one does.
+        """
         taken = [record for record in records if record.links or record.cut]
         self._records += taken
         self.share = min([self.share, *(record.cut for record in taken if record.cut)])
@@ -72,8 +77,6 @@ class Shares:
 
     def settle(self) -> set[int]:
         """End the visit: cut what is too much of all that was taken, and return the targets that are new."""
-        if self.share < SHARE:
-            self._cut()
         self._shrink()
         self._room -= max(0, self._bytes - TARGETS_OF_A_PAGE * len(self._records))
         self._known |= self._new

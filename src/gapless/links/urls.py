@@ -159,7 +159,9 @@ def _base(page: str, href: str | None) -> str:
         base = join(page, href)
     except ValueError:
         return page
-    return base if is_web(base) and len(base) <= MAX_ADDRESS else page
+    if len(base) > MAX_ADDRESS:  # so is what stands beside it: it is not kept
+        base = base[:MAX_ADDRESS] + "/"
+    return base if is_web(base) else page
 
 
 def _in_document(document: str, href: str) -> str | None:

@@ -18,15 +18,16 @@ from gapless.links.isolate import Isolated
 from gapless.links.job import Job
 from gapless.links.locate import places
 from gapless.links.pipelining import Pipelining
-from gapless.links.record import INVALID, MAX_ADDRESS
+from gapless.links.record import INVALID, MAX_ADDRESS, SHARE
 from gapless.links.scope import Scope
+from gapless.links.shares import TARGET, TARGETS_OF_A_PAGE, fitting
 from gapless.links.turns import Turns
 from gapless.links.urls import Resolver
 from gapless.links.visit import Visit
 
-NAMES, NAMES_A_PAGE, NAME = 12_000_000, 8_000, 100
-"""Bytes of distinct targets that a process keeps, how many more of each page when these are full, so that one page
-takes no other's links away, and what each costs besides its characters."""
+NAMES = 6_000_000
+"""Bytes of distinct targets, and TARGETS_OF_A_PAGE more for each page, after which a process forgets which ones it has
+told its parent."""
 BATCH, LINGER = 64, 0.002
 """Results that are sent together, and seconds for which the first of them waits for more that is on its way."""
 
@@ -69,9 +70,10 @@ class Child:
         self._results: list[tuple[Any, ...] | int] = []
         self._first = 0.0
         self._asked = self._answered = 0
+        self._share = SHARE
         self._numbers: dict[str, int] = {}
-        self._new: list[str] = []
-        self._kept = 0
+        self._names: list[str] = []
+        self._told = self._pages = self._kept = self._longest = 0
         self._resolver = Resolver()
         self._isolated: list[tuple[Isolated, Callable[[parse.Parsed | str], None]]] = []
         self._suspects: deque[tuple[IO[bytes], bool, Callable[[parse.Parsed | str], None]]] = deque()
@@ -135,6 +137,8 @@ class Child:
         elif order == "interval":
             self.turns.space(*row[1:])
             self._pipelining.stop()
+        elif order == "share":
+            self._share = row[1]
         else:
             self.probe = soft404.Look(*row[1])
 
@@ -163,10 +167,10 @@ class Child:
         if len(self._results) >= BATCH:
             self._send()
 
-    def take_names(self) -> list[str]:
-        """Return the targets that the parent does not know of yet."""
-        new, self._new = self._new, []
-        return new
+    def take_names(self) -> tuple[list[str], int]:
+        """Return the targets that the parent does not know of yet, and the number of the first of them."""
+        first, self._told = self._told, len(self._names)
+        return self._names[first:], first
 
     def read(self, body: bytes | str, done: Callable[[parse.Parsed | str], None], *, links: bool) -> None:
         """Parse a page: here, or where it hurts nobody when it is suspect."""
@@ -213,14 +217,15 @@ class Child:
             return False
         return True
 
-    def resolve(self, page: str, base: str | None, found: list[tuple[str, str]]) -> tuple[bytes, int, bool]:
-        """Return the numbers of the distinct targets of a page's links, how many are covered, and if any is cut."""
+    def resolve(self, page: str, base: str | None, found: list[tuple[str, str]]) -> tuple[bytes, int, int]:
+        """Return the numbers of the distinct targets of a page's links, how many are covered, and to what it is cut."""
+        self._forget()
         resolve = self._resolver.of(page, base)
-        numbers, new, scope = self._numbers, self._new, self._scope
+        numbers, names, scope, share = self._numbers, self._names, self._scope, self._share
         site, others = scope.site + "/", scope.external and not scope.public
         chosen = bool(scope.include or scope.exclude)
         distinct: dict[int, None] = {}
-        count, own, cut = 0, 0, False
+        count, own, cut = 0, 0, 0
         for kind, href in found:
             target = resolve(href, kind is not parse.RESOURCE)
             if target is None and scope.contacts:
@@ -234,15 +239,36 @@ class Child:
             count += 1
             number = numbers.get(target)
             if number is None:
-                if (self._kept > NAMES and own > NAMES_A_PAGE) or len(target) > MAX_ADDRESS:
-                    cut = True
+                if len(target) > MAX_ADDRESS:
+                    cut = SHARE
                     continue
-                own += len(target) + NAME
-                self._kept += len(target) + NAME
-                number = numbers[target] = len(numbers)
-                new.append(target)
+                if own > share:  # so does what all of them take together
+                    continue
+                own += len(target) + TARGET
+                self._longest = max(self._longest, len(target))
+                number = numbers[target] = len(names)
+                names.append(target)
             distinct[number] = None
-        return array("I", distinct).tobytes(), count, cut
+        self._kept += own
+        links = array("I", distinct)
+        if len(links) * (self._longest + TARGET) > share and (fit := fitting(names, links, share)) < len(links):
+            links, cut = links[:fit], share
+            self._take_back(max(self._told, max(links, default=-1) + 1))
+        return links.tobytes(), count, cut
+
+    def _forget(self) -> None:
+        """Forget which targets the parent knows, when they are too many."""
+        self._pages += 1
+        if self._kept > NAMES + TARGETS_OF_A_PAGE * self._pages:
+            self._take_back(0)
+            self._told = 0
+
+    def _take_back(self, first: int) -> None:
+        """Forget targets from a number on."""
+        for name in self._names[first:]:
+            del self._numbers[name]
+            self._kept -= len(name) + TARGET
+        del self._names[first:]
 
     def locate(
         self, page: str, base: str | None, text: str, targets: tuple[str, ...], kind: str

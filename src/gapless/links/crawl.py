@@ -15,10 +15,11 @@ from gapless.links.elsewhere import Elsewhere, Looked, leading_elsewhere, unseen
 from gapless.links.frontier import Frontier, Robots
 from gapless.links.job import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
 from gapless.links.pool import Done, Pool
-from gapless.links.record import Hop, Numbers, Place, Record
+from gapless.links.record import SHARE, Hop, Numbers, Place, Record
 from gapless.links.result import Crawl
 from gapless.links.scope import Progress, Scope
 from gapless.links.segments import Journal
+from gapless.links.shares import TARGETS_OF_A_PAGE, Shares
 
 MAX_LINKS = 5_000_000
 MAX_SITEMAPS = 100
@@ -191,7 +192,8 @@ class _Audit:
         self._frontier = Frontier(scope, None)
         self._jobs = 0
         self._ids: dict[str, str] = {}
-        self._offered: set[int] = set()
+        self._shares = Shares(numbers)
+        self._told = SHARE
         self._pages: set[tuple[str, str]] = set()
         self._links = 0
         self._failures = 0
@@ -212,6 +214,7 @@ class _Audit:
             await self._probe()
             await self._sitemaps(robots)
         await self._revalidate(robots)
+        self._set_share(SHARE)
         self._frontier.offer(self._scope.start)
         located = False
         while True:
@@ -237,14 +240,16 @@ class _Audit:
             record
             for record in self._known.values()
             if record.kind != "sitemap"
+            and not record.cut
             and self._scope.on_site(record.url)
             and record.url not in self._journal.known
             and (robots is None or robots.allows(record.url))
         ]
+        self._shares.begin()
         failed = {record.url for record in known if check.standing(record)[0] == check.BROKEN}
         others = sorted(record.url for record in known if record.url not in failed)
         await self._ask(self._job(url, PAGE) for url in sorted(failed))
-        found = {url: self._journal.known[url] for url in failed}
+        found = {url: self._journal.known[url] for url in failed if url in self._journal.known}
         passing = {url: record for url, record in found.items() if _may_pass(record)}
         await self._ask(self._retries(passing), passing)
         await self._ask(self._job(url, PAGE) for url in others if "?" not in url)
@@ -255,8 +260,10 @@ class _Audit:
 
     async def _ask(self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY) -> None:
         """Work on jobs, and keep what comes of them until it is visited."""
-        async for records in self._records(jobs, earlier):
+        async for records in self._records(jobs, earlier, ahead=True):
             self._journal.known.update((record.url, record) for record in records)
+            if self._shares.overflow():
+                self._set_share(TARGETS_OF_A_PAGE)
             self._report("looking for changes")
 
     async def _look(self) -> None:
@@ -300,15 +307,20 @@ class _Audit:
                 known.append(record)
             else:
                 new.append(self._job(url, want))
+        self._shares.begin()
         self._take(known)
         async for records in self._records(new):
             self._take(records)
             self._report(phase)
+        self._settle()
 
     async def _records(
-        self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY
+        self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY, *, ahead: bool = False
     ) -> AsyncGenerator[list[Record]]:
-        """Work on jobs, and yield their records, sealed soon; `earlier` holds failures that are looked at again."""
+        """Work on jobs, and yield their records, sealed soon; `earlier` holds failures that are looked at again.
+
+        What is done ahead of a visit leaves out pages that were cut: to what they are, the visit decides.
+        """
         async with aclosing(self._pool.run(jobs, self._numbers)) as batches:
             async for batch in batches:
                 records: list[Record] = []
@@ -319,6 +331,8 @@ class _Audit:
                         record.attempts = first.attempts + 1
                         recovered = check.standing(record)[0] == check.OK
                         record.recovered = check.standing(first)[1] if recovered else None
+                    if ahead and record.cut:
+                        continue
                     records.append(record)
                     if result is None or (job.want == PAGE and record is self._known.get(job.url)):
                         same.add(job.url)
@@ -330,7 +344,7 @@ class _Audit:
         known = self._known.get(url) if want == PAGE else None
         twin = self._twin(url) if want == PAGE else None
         digest = twin.digest if twin else ""
-        if known is None or known.error or known.recovered:
+        if known is None or known.error or known.recovered or known.cut:
             return Job(self._jobs, url, want, digest=digest)
         if known.status != 200 or known.attempts > 1:
             likely = 0 if twin or known.chain or _may_pass(known) else known.status or 0
@@ -354,7 +368,7 @@ class _Audit:
         if result.status == 304:  # of what was not asked whether it has changed
             return Record(job.url, status=result.status, error="invalid_response", final=result.final)
         known = self._known.get(job.url)
-        if result.same and known is not None and known.digest == result.digest:
+        if result.same and known is not None and known.digest == result.digest and not known.cut:
             if (known.etag, known.modified) == (result.etag, result.modified):
                 return known
             return replace(known, etag=result.etag, modified=result.modified)
@@ -381,7 +395,7 @@ class _Audit:
         )
 
     def _take(self, new: Iterable[Record]) -> None:
-        records, inside, links = self.crawl.records, self._scope.inside, []
+        records, inside, taken = self.crawl.records, self._scope.inside, []
         for record in new:
             if record.url in records:
                 self._failures -= check.standing(records[record.url])[0] == check.BROKEN
@@ -397,14 +411,25 @@ class _Audit:
                 key = record.final.partition("?")[0], record.digest
                 self._links += record.link_count if key not in self._pages else 0
                 self._pages.add(key)
-            links.append(record.links)
-        self._offer(links)
+            taken.append(record)
+        self._shares.take(taken)
+        self._set_share(self._shares.share)
 
-    def _offer(self, links: Iterable["array[int]"]) -> None:
-        """Offer what links lead to on the site, each name once."""
+    def _set_share(self, share: int) -> None:
+        """Tell those who read pages to what these are cut, when that is news."""
+        if self._told != share:
+            self._told = share
+            self._pool.tell(("share", share))
+
+    def _settle(self) -> None:
+        """Offer what a visit has found, now that it is known what of it is kept."""
+        new = self._shares.settle()
+        self._set_share(self._shares.share)
+        self._offer(new)
+
+    def _offer(self, new: Iterable[int]) -> None:
+        """Offer what links lead to on the site."""
         names, root = self._numbers.names, self._scope.root
-        new = set().union(*links) - self._offered
-        self._offered |= new
         for number in new:
             if names[number].startswith(root):
                 self._frontier.offer(names[number].partition("#")[0])
@@ -467,7 +492,7 @@ class _Audit:
             return
         named = robots.sitemaps if robots else []
         if named:
-            self._seed(f"{self._scope.site}/robots.txt", named)
+            self._sitemap(f"{self._scope.site}/robots.txt", named)
         waiting = sorted({url for url in named if self._is_address(url)}) or [f"{self._scope.site}/sitemap.xml"]
         seen: set[str] = set()
         while waiting and len(seen) < MAX_SITEMAPS:
@@ -480,22 +505,27 @@ class _Audit:
             job = self._job(url, SITEMAP)
             result = (await self._do(job._replace(etag=known.etag, modified=known.modified) if asks else job)).result
             if result is None:
-                self._take([known])
+                self._seed(known)
             elif result.more is not None and result.status == 200:
                 pages, sitemaps, _ = result.more
                 waiting += filter(self._is_address, sitemaps)
-                seed = self._seed(url, [*sitemaps, *pages])
+                seed = self._sitemap(url, [*sitemaps, *pages])
                 if not sitemaps:  # else those would have to be known, too
                     seed.etag, seed.modified = result.etag, result.modified
 
-    def _seed(self, url: str, addresses: list[str]) -> Record:
+    def _sitemap(self, url: str, addresses: list[str]) -> Record:
         resolve = urls.Resolver().of(url)
         targets = [self._scope.home(target) for each in addresses if (target := resolve(each, True)) is not None]
         covered = [target for target in targets if self._scope.covers(target)]
         record = Record(url, status=200, final=url, kind="sitemap", link_count=len(covered))
-        record.links.extend(dict.fromkeys(map(self._numbers.number, covered)))
-        self._take([record])
+        record.links.extend(dict.fromkeys(map(self._numbers.__getitem__, covered)))
+        self._seed(record)
         return record
+
+    def _seed(self, record: Record) -> None:
+        """Take a sitemap: it may name more than a page does."""
+        self.crawl.records[record.url] = record
+        self._offer(self._shares.free(record.links))
 
     @staticmethod
     def _is_address(url: str) -> bool:
@@ -591,10 +621,12 @@ class _Audit:
     async def _again(self, records: Iterable[Record]) -> bool:
         failed = {record.url: record for record in records}
         recovered = False
+        self._shares.begin()
         async for now in self._records(self._retries(failed), failed):
             recovered |= any(check.standing(record)[0] != check.BROKEN for record in now)
             self._take(now)
             self._report("confirming")
+        self._settle()
         return recovered
 
     def _retries(self, failed: Mapping[str, Record]) -> list[Job]:

@@ -41,7 +41,8 @@ class Result(NamedTuple):
         number: of the job.
         wait: seconds that the host asks to be left alone, or None.
         same: whether the body is the one that is known, so that nothing was read out of it.
-        names: targets that this process speaks of for the first time; it numbers them from 0 on.
+        names: targets that this process speaks of for the first time.
+        first: its number of the first of them; it forgot those that had this number, and higher ones, before.
         links: its numbers of the distinct targets on the page, as the bytes of an array of C ints.
         more: text, addresses of pages and of sitemaps, or places, as the job wants them.
     """
@@ -58,9 +59,10 @@ class Result(NamedTuple):
     ids: str | None
     base: str | None
     names: list[str]
+    first: int
     links: bytes
     link_count: int
-    cut: bool
+    cut: int
     etag: str
     modified: str
     digest: str

@@ -78,8 +78,9 @@ class _Peer(asyncio.Protocol):
         self.suspects: deque[_Open] = deque()
         """Jobs that ended a process, or were at hand when one ended: this one works on them alone, one at a time."""
         self.orders: list[tuple[Any, ...]] = []
-        self.numbers: list[int] = []
-        """Of the audit, by the process's own numbers of names."""
+        self._names: list[str] = []
+        self._numbers: list[int] = []
+        """Names, and their numbers in the audit, by the process's own numbers."""
         self._end = end
         self._transport: asyncio.Transport | None = None
         self._in = bytearray()
@@ -119,6 +120,16 @@ class _Peer(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell that it is not there any more."""
         self._inbox.put_nowait((self, None))
+
+    def links(self, result: Result, numbers: Numbers) -> "array[int]":
+        """Return the audit's numbers of the links of a result."""
+        if not result.links:
+            return _NO_LINKS
+        del self._names[result.first :], self._numbers[result.first :]
+        self._numbers += map(numbers.__getitem__, result.names)
+        self._names += map(numbers.names.__getitem__, self._numbers[result.first :])
+        links, known, names = array("I", result.links), self._numbers, self._names
+        return array("I", [numbers[names[n]] for n in links] if numbers.dropped else [known[n] for n in links])
 
     def close(self) -> None:
         """End it."""
@@ -281,11 +292,11 @@ class Pool:
                 yield Done(job, None, _NO_LINKS)
                 continue
             result = Result(*row)
-            peer.numbers += map(numbers.number, result.names)
+            links = peer.links(result, numbers)
             if self._again(job, result, tries):
                 waiting.append((job, tries + 1))
             else:
-                yield Done(job, result, array("I", [peer.numbers[n] for n in array("I", result.links)]))
+                yield Done(job, result, links)
 
     async def _replace(self, lost: _Peer) -> Job | None:
         """Start a process for one that ended; return the job that has ended two of them."""
@@ -361,5 +372,5 @@ class Pool:
 def _crashed(job: Job) -> Result:
     return Result(
         *(job.number, None, "parser_crashed", [], job.url, None, None, "", False, None, None),
-        *([], b"", 0, False, "", "", "", None),
+        *([], 0, b"", 0, 0, "", "", "", None),
     )

@@ -1,8 +1,9 @@
 """What an audit remembers of an address: enough to judge every link to it, never the body."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import NamedTuple
 
 INVALID = "!"
@@ -10,6 +11,8 @@ INVALID = "!"
 TOO_MANY_REQUESTS = 429
 MAX_ADDRESS = 16_384
 """Characters of an address that is kept; longer ones are left out, and their page is called cut."""
+SHARE = 4_000_000
+"""Bytes of targets that are kept of a page at most; see `shares`."""
 TOO_MANY_IDS = "\0"
 """Stands for the ids of a page that has more of them than are kept."""
 
@@ -31,22 +34,37 @@ class Place(NamedTuple):
     column: int | None
 
 
-class Numbers:
-    """Gives each name a number when it is first seen; names are targets of links, fragment included."""
+class Numbers(dict[str, int]):
+    """Gives each name a number when it is first asked for; names are targets of links, fragment included.
+
+    Attributes:
+        names: by number; empty ones were dropped.
+        dropped: whether any was.
+    """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
+        super().__init__(zip(names, count()))
         self.names = list(names)
-        self._numbers = {name: number for number, name in enumerate(self.names)}
+        self.dropped = False
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def number(self, name: str) -> int:
-        """Return the number of a name, a new one for a new name."""
-        number = self._numbers.setdefault(name, len(self.names))
-        if number == len(self.names):
-            self.names.append(name)
+    def __missing__(self, name: str) -> int:
+        """Return a new number for a new name."""
+        number = self[name] = len(self.names)
+        self.names.append(name)
         return number
+
+    def place(self, name: str) -> int:
+        """Use the next number up, for a name that may have one, and return the number of the name."""
+        number = self.setdefault(name, len(self.names))
+        self.names.append(name if number == len(self.names) else "")
+        return number
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Forget names; whoever asks for one again gets another number."""
+        for number in numbers:
+            self.pop(self.names[number], None)
+            self.names[number] = ""
+        self.dropped = True
 
 
 @dataclass(slots=True)
@@ -66,7 +84,7 @@ class Record:
         base: href of the page's base element, or None.
         links: numbers of the distinct targets in document order.
         link_count: links on the page that the audit covers, repeated ones included.
-        cut: whether the page holds more links than were taken.
+        cut: bytes of targets to which the page was cut, 0 when all its links were taken; SHARE when it alone is why.
         recovered: reason of the failure that a later request did not see again, or None.
         etag: validator for the next audit, empty when there is none.
         modified: Last-Modified, the same.
@@ -85,7 +103,7 @@ class Record:
     base: str | None = None
     links: "array[int]" = field(default_factory=lambda: array("I"))
     link_count: int = 0
-    cut: bool = False
+    cut: int = 0
     recovered: str | None = None
     etag: str = ""
     modified: str = ""

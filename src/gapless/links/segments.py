@@ -15,7 +15,7 @@ from typing import Any
 
 from gapless.links.record import Hop, Numbers, Record
 
-VERSION = 3
+VERSION = 4
 """Of the rows, and of what is taken for a link: what another version stored is not read."""
 RECORDS, SECONDS = 2_000, 5.0
 """A segment is sealed after so many records, or so long: what a kill costs at most."""
@@ -99,13 +99,18 @@ class Journal:
         self._sealing: asyncio.Task[None] | None = None
         self._new: list[Record] = []
         self._same: list[str] = []
+        places, moved = list(range(len(numbers.names))), False
         for data in resume:
             names, records, more = unpack(data)
-            for name in names:
-                numbers.number(name)
+            first = len(places)
+            places += map(numbers.place, names)
+            moved = moved or places[first:] != list(range(first, len(places)))
+            if moved:  # a name was dropped, and came again: it has two numbers there
+                for record in records:
+                    record.links = array("I", [places[number] for number in record.links])
             self.known.update((record.url, record) for record in records)
             self.known.update((url, previous[url]) for url in more["same"] if previous and url in previous)
-        self._written = len(numbers)
+        self._written = len(numbers.names)
         self._sealed_at = time.monotonic()
 
     async def keep(self, records: Sequence[Record], same: Collection[str] = ()) -> None:
@@ -133,7 +138,7 @@ class Journal:
         if (self._new or self._same) and self._seal is not None:
             links = [record.links for record in self._new]
             segment = pack(self._numbers.names[self._written :], self._new, links, same=self._same)
-            self._written = len(self._numbers)
+            self._written = len(self._numbers.names)
             self._new, self._same = [], []
             self._sealing = asyncio.ensure_future(self._seal(segment))
         self._sealed_at = time.monotonic()

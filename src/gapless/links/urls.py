@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import ada_url
 
-from gapless.links.record import INVALID
+from gapless.links.record import INVALID, MAX_ADDRESS
 
 WEB = ("http://", "https://")
 DIRECTORIES, LINKS = 16, 4_000
@@ -14,7 +14,7 @@ DIRECTORIES, LINKS = 16, 4_000
 
 _SAFE_FRAGMENT = re.compile(r"#[\w.~!$'()*+,;=:@/?%&-]*", re.ASCII)
 REMEMBERED = 1_000
-"""Characters of a link up to which what it resolves to is remembered."""
+"""Characters of a link, and of a directory, up to which what it resolves to is remembered."""
 
 _PLAIN = re.compile(
     r"(?:/|((?:\.\./)*))(?:[a-z0-9_~-][a-z0-9_~.-]*/)*(?:[a-z0-9_~-][a-z0-9_~.-]*)?(?:\?[a-z0-9_~.=&+;,/-]+)?(?:#[a-z0-9_~.=&+;,/!-]*)?",
@@ -104,7 +104,7 @@ class Resolver:
         directory = directory[: directory.rfind("/") + 1]
         known = self._known(directory)
         site = origin(document)
-        above = _above(site, directory)
+        above = _above(site, directory) if len(directory) <= REMEMBERED else None
 
         def resolve(href: str, navigates: bool) -> str | None:
             target = known.get(href, "")
@@ -113,16 +113,19 @@ class Resolver:
                     target = _in_document(document, href)
                 elif _SAME_SCHEME.match(href):  # "http:#x" names the document, and "http:x" what stands beside it
                     target = _target(document, href)
-                elif (plain := _PLAIN.fullmatch(href)) is not None:  # as ada has it, at a fifth of the cost
+                elif (
+                    above is not None and (plain := _PLAIN.fullmatch(href)) is not None
+                ):  # as ada has it, at a fifth of the cost
                     if href[0] == "/":
                         target = site + href
                     else:
                         up = plain.end(1) // 3
                         target = above[min(up, len(above) - 1)] + href[3 * up :]
-                    known[href] = target
+                    if len(href) <= REMEMBERED:
+                        known[href] = target
                 else:
                     target = _target(directory, href)
-                    if len(href) <= REMEMBERED:
+                    if len(href) <= REMEMBERED and above is not None:
                         known[href] = target
             if navigates or target is None:
                 return target
@@ -156,6 +159,8 @@ def _base(page: str, href: str | None) -> str:
         base = join(page, href)
     except ValueError:
         return page
+    if len(base) > MAX_ADDRESS:  # so is what stands beside it: it is not kept
+        base = base[:MAX_ADDRESS] + "/"
     return base if is_web(base) else page
 
 

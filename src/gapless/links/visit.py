@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gapless.links import css, parse, sitemaps, soft404, urls
 from gapless.links.connection import DRAINED, READ, SNIFFED, Answer, Get
 from gapless.links.job import LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job
-from gapless.links.record import MAX_ADDRESS, TOO_MANY_IDS
+from gapless.links.record import MAX_ADDRESS, SHARE, TOO_MANY_IDS
 from gapless.links.retry import retry_after
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Visit:
         self._page(answer, kind, digest, parsed, links=bool(found))
 
     def _page(self, answer: Answer, kind: str, digest: str, parsed: parse.Parsed, *, links: bool) -> None:
-        numbers, count, cut = self._child.resolve(self._at, parsed.base, parsed.links) if links else (b"", 0, False)
+        numbers, count, cut = self._child.resolve(self._at, parsed.base, parsed.links) if links else (b"", 0, 0)
         ids = parsed.ids if len(parsed.ids) <= MAX_IDS else TOO_MANY_IDS
         self._done(
             answer,
@@ -194,7 +194,7 @@ class Visit:
             base=parsed.base,
             links=numbers,
             link_count=count,
-            cut=parsed.cut or cut,
+            cut=cut or (SHARE if parsed.cut else 0),
             digest=digest,
         )
 
@@ -224,7 +224,7 @@ class Visit:
         base: str | None = None,
         links: bytes = b"",
         link_count: int = 0,
-        cut: bool = False,
+        cut: int = 0,
         digest: str = "",
         more: Any = None,
     ) -> None:
@@ -245,7 +245,7 @@ class Visit:
                 same,
                 ids,
                 base,
-                self._child.take_names() if links else [],
+                *(self._child.take_names() if links else ([], 0)),
                 links,
                 link_count,
                 cut,

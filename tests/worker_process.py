@@ -6,6 +6,10 @@ that says "not yet" ends with an error. Temporal's own interceptors do that; the
 
 A death is written "during:segment:3": the worker kills itself while it stores its third artifact of that name, or
 before, or after it.
+
+TEST_SLOTS in its environment is how many activities it takes at once. A worker that stands still has as many polls open
+as slots are free, and the server loses an attempt to each of them, heartbeat timeout by heartbeat timeout, before
+anybody else gets one.
 """
 
 import asyncio
@@ -15,6 +19,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -25,8 +30,10 @@ from temporalio.worker import (
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
+    Worker,
 )
 
+import gapless_workers.worker as wiring
 from gapless.artifacts import ArtifactStore
 from gapless.client import Gapless
 from gapless.config import Settings
@@ -149,6 +156,8 @@ def _main(environment: dict[str, str], log: Path, queue: str, stall: str) -> Non
     with log.open("ab") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
+    if slots := environment.get("TEST_SLOTS"):
+        vars(wiring)["Worker"] = partial(Worker, max_concurrent_activities=int(slots))
     run_main(_serve(queue, stall))
 
 

@@ -55,6 +55,16 @@ def _same(one: AuditOutcome, other: AuditOutcome) -> bool:
     return (one.report_markdown, one.report_json, one.crawl) == (other.report_markdown, other.report_json, other.crawl)
 
 
+def _seals(folder: Path, **limits: float) -> dict[str, str]:
+    """Return the environment of a worker whose crawls seal sooner, as on a larger site.
+
+    The engine imports `sitecustomize` before all else, since it inherits the worker's path.
+    """
+    lines = [f"segments.{name} = {limit}" for name, limit in limits.items()]
+    (folder / "sitecustomize.py").write_text("\n".join(("from gapless.links import segments", *lines, "")))
+    return {"PYTHONPATH": str(folder)}
+
+
 async def _sealed(gapless: Gapless, queue: str) -> bool:
     return await beat(await gapless.run(queue), "crawl_in_lane", "segment") is not None
 
@@ -104,8 +114,7 @@ class Mortals:
         self._gapless, self._settings, self._queue, self._folder = gapless, settings, queue, folder
         self._audits = 0
         self.workers: list[WorkerProcess] = []
-        # The engine imports it before all else, since it inherits the worker's path: then it seals as on a large site.
-        (folder / "sitecustomize.py").write_text(f"from gapless.links import segments\nsegments.RECORDS = {SEALED}\n")
+        self._seals = _seals(folder, RECORDS=SEALED)
 
     async def audit(self, moment: Moment | None = None, *, agent: bool = False) -> Told:
         """Audit a site, and kill the worker at this moment."""
@@ -130,7 +139,7 @@ class Mortals:
 
     def _start(self, name: str, stall: str = "") -> WorkerProcess:
         log = self._folder / f"worker-{len(self.workers)}.log"
-        place = {"GAPLESS_ARTIFACTS": self._store(name), "PYTHONPATH": str(self._folder)}
+        place = {"GAPLESS_ARTIFACTS": self._store(name), **self._seals}
         self.workers.append(WorkerProcess(self._settings, name, log, stall, **place))
         return self.workers[-1]
 
@@ -200,18 +209,21 @@ async def test_its_processes_are_killed(
 
 
 async def test_a_worker_that_stood_still_is_not_at_the_site_any_more(
-    gapless: Gapless, queue: str, start_worker: StartWorker, site: Site
+    gapless: Gapless, settings: Settings, queue: str, site: Site, extra: "ExtraWorkers"
 ) -> None:
-    """One that is taken for dead, and wakes up when another one has gone on, leaves the site to that one."""
-    plain = start_worker()
+    """One that is taken for dead, and wakes up when another one has gone on, leaves the site to that one.
+
+    So it does with the turn that it was given while it stood still.
+    """
+    plain = extra(settings, gapless)
     whole = await _whole(gapless, site, queue)
     await plain.stop()
     site.delay = lambda _: 0.6
-    frozen = start_worker()
+    frozen = extra(settings, gapless, TEST_SLOTS="2")  # one for the turn, and one that polls
     run = await gapless.start(audit(site.url), id=queue, queue=queue)
     await until(lambda: _sealed(gapless, queue))
     frozen.process.send_signal(signal.SIGSTOP)
-    another = start_worker()
+    another = extra(settings, gapless)
     await until(lambda: another.says("crawl.resumed"))
     asked = site.requests.total()
     await until(lambda: site.requests.total() > asked + 20)
@@ -221,6 +233,7 @@ async def test_a_worker_that_stood_still_is_not_at_the_site_any_more(
     site.delay = lambda _: 0.05
     assert _same(await run.result(), whole)
     assert site.most_at_once <= CONNECTIONS
+    assert frozen.log.read_text().count("StoodStill") == 1
 
 
 def _descendants(pid: int) -> list[int]:
@@ -249,17 +262,19 @@ def _lives(pid: int) -> bool:
         return False
 
 
-ExtraWorkers = Callable[[Settings, Gapless], WorkerProcess]
+ExtraWorkers = Callable[..., WorkerProcess]
 
 
 @pytest.fixture
 def extra(queue: str, tmp_path: Path) -> Iterator[ExtraWorkers]:
-    """Return a function that starts a worker which finds the server by its address, as one elsewhere would."""
+    """Return a function that starts a worker which seals each second, and finds the server as one elsewhere would."""
     started: list[WorkerProcess] = []
+    seals = _seals(tmp_path, SECONDS=1.0)
 
-    def start(settings: Settings, gapless: Gapless) -> WorkerProcess:
+    def start(settings: Settings, gapless: Gapless, **more: str) -> WorkerProcess:
         place = {"GAPLESS_ARTIFACTS": settings.artifacts_url, "TEMPORAL_ADDRESS": gapless.server.address}
-        started.append(WorkerProcess(settings, queue, tmp_path / f"extra-{len(started)}.log", **place))
+        log = tmp_path / f"extra-{len(started)}.log"
+        started.append(WorkerProcess(settings, queue, log, **place, **seals, **more))
         return started[-1]
 
     yield start

@@ -13,6 +13,7 @@ import pytest
 
 from conftest import AGENT, WorkerProcess, until
 from faults.moments import SEED, Asked, Moment, draw
+from faults.processes import descendants, lives
 from faults.runs import PAGES, audit, beat, fetched_twice, large
 from gapless import AuditOutcome, Gapless, Settings
 from gapless.artifacts import ArtifactStore
@@ -177,11 +178,11 @@ async def test_a_killed_worker_takes_its_processes_along(
     worker = start_worker()
     await gapless.start(audit(site.url), id=queue, queue=queue)
     await until(lambda: site.requests.total() > 20)
-    crawling = _descendants(worker.process.pid or 0)
+    crawling = descendants(worker.process.pid or 0)
     assert len(crawling) >= 2  # the engine and those that fetch
     worker.kill()
     killed = time.monotonic()
-    await until(lambda: not any(map(_lives, crawling)), seconds=5)
+    await until(lambda: not any(map(lives, crawling)), seconds=5)
     assert time.monotonic() - killed < 1
     asked = site.requests.total()
     await asyncio.sleep(1)
@@ -199,7 +200,7 @@ async def test_its_processes_are_killed(
     site.delay = lambda _: 0.05
     run = await gapless.start(audit(site.url), id=queue, queue=queue)
     await until(lambda: site.requests.total() > PAGES / 3)
-    engine, *fetching = _descendants(worker.process.pid or 0)
+    engine, *fetching = descendants(worker.process.pid or 0)
     assert fetching
     for pid in fetching if children else [engine]:
         os.kill(pid, signal.SIGKILL)
@@ -234,32 +235,6 @@ async def test_a_worker_that_stood_still_is_not_at_the_site_any_more(
     assert _same(await run.result(), whole)
     assert site.most_at_once <= CONNECTIONS
     assert frozen.log.read_text().count("StoodStill") == 1
-
-
-def _descendants(pid: int) -> list[int]:
-    """Return the processes below this one, each before its own."""
-    found: list[int] = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        parent = _parent(status)
-        if parent == pid:
-            child = int(status.parent.name)
-            found += [child, *_descendants(child)]
-    return found
-
-
-def _parent(status: Path) -> int | None:
-    try:
-        return int(status.read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError, ValueError):  # it has gone
-        return None
-
-
-def _lives(pid: int) -> bool:
-    """Say whether a process runs; one that has ended and is not waited for yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 ExtraWorkers = Callable[..., WorkerProcess]

@@ -1,5 +1,6 @@
 """The process that a worker starts ahead of its crawl is killed: the audit is the same, and nobody has to know."""
 
+import asyncio
 import fcntl
 import os
 import signal
@@ -15,6 +16,8 @@ from faults.runs import PAGES, audit
 from gapless import AuditOutcome, Gapless, Settings
 from gapless.contract.host_lane import lane_id
 from gapless.links import Scope
+from gapless.links import engine as engine_
+from gapless.links.pool import ChildLost
 from gapless_workers.worker import Ahead, worker
 from unit.links.httpsite import Site
 
@@ -47,6 +50,17 @@ async def test_between_hand_over_and_first_job(gapless: Gapless, queue: str, sit
     assert (outcome.pages, outcome.complete) == (PAGES + 1, True)
     assert await _attempts(gapless, queue, site) == [2]
     assert await _audited(gapless, f"{queue}-again", site, queue) == outcome
+
+
+async def test_while_it_is_told(site: Site) -> None:
+    """The reason says so, and not which of the pipe's errors it was."""
+    process = await engine_.start()
+    os.kill(process.pid, signal.SIGSTOP)
+    crawling = asyncio.create_task(engine_.crawl_apart(Scope(site.url), process=process, previous=bytes(10_000_000)))
+    await until(lambda: _unread(process.pid) > 0)
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(ChildLost, match="ended on its own"):
+        await crawling
 
 
 async def _audited(gapless: Gapless, name: str, site: Site, queue: str | None = None) -> AuditOutcome:

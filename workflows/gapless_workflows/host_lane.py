@@ -47,12 +47,11 @@ class HostLaneWorkflow(HostLane):
             await self._first_ask()
         while self._waiting:
             await self._serve(self._waiting[0])
-            if workflow.info().is_continue_as_new_suggested():
-                self._moving = True
+            self._moving = bool(self._waiting) and workflow.info().is_continue_as_new_suggested()
+            if self._moving or not self._waiting:  # handlers may end, and bring somebody new
                 await workflow.wait_condition(workflow.all_handlers_finished)
+            if self._moving and self._waiting:
                 workflow.continue_as_new(Lane(host=self._host, waiting=self._waiting))
-            if not self._waiting:  # handlers may end, and bring somebody new
-                await workflow.wait_condition(workflow.all_handlers_finished)
 
     @workflow.update
     async def ask(self, piece: Piece) -> int:  # type: ignore[override] # binds self

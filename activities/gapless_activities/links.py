@@ -77,6 +77,9 @@ class AuditActivities(LinkAuditActivities):
     @activity.defn(name="admit_agent")
     async def admit_agent(self, request: LinkAuditRequest) -> Admission:
         """Refuse to send a remote agent to a site that only this network can see."""
+        return await beating(activity.heartbeat, self._admitted(request))
+
+    async def _admitted(self, request: LinkAuditRequest) -> Admission:
         try:
             provider = open_provider(request.provider, self._settings)
         except ConfigurationError as error:

@@ -58,18 +58,21 @@ class HostLaneWorkflow(HostLane):
         """Serve who waits, in turns; end when nobody does."""
         if not self._waiting:
             await self._first_ask()
-        while self._waiting or self._away:
+        while self._is_wanted:
             if self._waiting:
                 await self._serve(self._waiting[0])
             else:
                 await workflow.wait_condition(lambda: bool(self._waiting) or not self._away)
-            if workflow.info().is_continue_as_new_suggested():
-                self._moving = True
+            self._moving = self._is_wanted and workflow.info().is_continue_as_new_suggested()
+            if self._moving or not self._is_wanted:  # handlers may end, and bring somebody new
                 await workflow.wait_condition(workflow.all_handlers_finished)
+            if self._moving and self._is_wanted:
                 away = [each.piece for each in self._away.values()]  # other hosts are asked anew, for what is not known
                 workflow.continue_as_new(Lane(host=self._host, waiting=[*self._waiting, *away]))
-            if not self._waiting and not self._away:  # handlers may end, and bring somebody new
-                await workflow.wait_condition(workflow.all_handlers_finished)
+
+    @property
+    def _is_wanted(self) -> bool:
+        return bool(self._waiting or self._away)
 
     @workflow.update
     async def ask(self, piece: Piece) -> int:  # type: ignore[override] # binds self

@@ -35,9 +35,10 @@ from gapless.contract.link_audit import (
     Verdict,
 )
 from gapless.errors import ConfigurationError
-from gapless.links import check, elsewhere, engine
+from gapless.links import check, elsewhere
 from gapless.links.elsewhere import Elsewhere
 from gapless.links.record import Record
+from gapless.links.report.basis import basis
 from gapless.links.report.document import Report, write
 from gapless.links.report.markdown import markdown
 from gapless.links.report.review import review
@@ -58,16 +59,18 @@ _MAX_CLAIM_FILE = 5 * 1024 * 1024
 
 
 class AuditActivities(LinkAuditActivities):
-    """The activities over `gapless.links` and the artifact store."""
+    """The activities over `gapless.links` and the artifact store.
 
-    def __init__(self, settings: Settings, store: ArtifactStore) -> None:
+    Args:
+        settings: of this worker.
+        store: where crawls and reports are kept.
+        engine: a process for the first crawl that was started before, since it takes a while to load.
+    """
+
+    def __init__(self, settings: Settings, store: ArtifactStore, engine: Process | None = None) -> None:
         self._settings = settings
         self._store = store
-        self._engine: Process | None = None
-
-    async def start_engine(self) -> None:
-        """Start the process of the next crawl before it is asked for: it takes a while to load."""
-        self._engine = await engine.start()
+        self._engine = engine
 
     async def aclose(self) -> None:
         """End that process, if no crawl had a use for it."""
@@ -186,7 +189,8 @@ class AuditActivities(LinkAuditActivities):
         advised = await self._advised(request.advice)
         part = _agent_json(agent, verdict) if agent else None
         today, scope = activity.info().scheduled_time.date(), scope_of(request.request)
-        told = await tell(self._store, scope, found, self._rules(), today, agent=part, advised=advised)
+        rules = self._rules()
+        told = await tell(self._store, scope, found, rules, today, agent=part, advised=advised)
         text, document = await self._with_agents(kept, found, agent, verdict, advised, url)
         return AuditOutcome(
             **dict(crawled) | {"findings": kept},
@@ -194,6 +198,7 @@ class AuditActivities(LinkAuditActivities):
             report_markdown=text,
             report_json=document,
             report_html=await self._store.put("report.html", told.page),
+            html_basis=basis(document.digest, kept.flaky.digest, rules, today, told.history),
             changes=told.changes,
             agent=agent,
             advice=request.advice,

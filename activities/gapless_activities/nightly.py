@@ -25,9 +25,10 @@ log = structlog.get_logger()
 
 
 class Told(NamedTuple):
-    """A report beside the history."""
+    """A report beside the history, which is what was known before."""
 
     page: bytes
+    history: History
     changes: Changes | None
 
 
@@ -65,7 +66,7 @@ async def tell(
     page = await asyncio.to_thread(html, report, judged.history, agent, judged=judged, advised=advised)
     kept = await store.put("history.json", json.dumps(judged.history.to_dict()).encode())
     await store.put_named(name, kept.digest.encode())
-    return Told(page.encode(), _changes(judged, report))
+    return Told(page.encode(), known, _changes(judged, report))
 
 
 def _changes(judged: Review, report: Report) -> Changes | None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gapless.artifacts import ArtifactLost
 from gapless.client import Gapless, audit_id
 from gapless.config import TOML
 from gapless.contract.link_audit import Advice, AgentReport, AuditOutcome, LinkAuditRequest, Revision
@@ -23,7 +25,7 @@ from gapless.links.report.history import History
 from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import check_known
 from gapless_cli import flags, link_report, revisions
-from gapless_cli.commands import INCOMPLETE, alone, asynchronous, check_provider, check_store, connect
+from gapless_cli.commands import INCOMPLETE, ahead, alone, asynchronous, check_provider, check_store, connect
 from gapless_cli.flags import dollars, duration
 from gapless_cli.follow import introduce, see_through
 from gapless_cli.link_report import Form, LinkReport
@@ -125,6 +127,7 @@ async def audit(
             raise ConfigurationError("there is no revision to decide by; say when to look again with --recheck-after")
         here = alone() or url != target  # only this machine sees a folder's site
         check_known(provider)
+        engine = await ahead() if here else None
         if here:
             await check_store(settings)
             if agent is not None or advice is not None:
@@ -138,7 +141,7 @@ async def audit(
         field("Scope", _scope(request))
         if taken := sorted(declared.keys() - said.keys()):
             field("", f"{', '.join(taken)} as in {TOML}")
-        outcome = await see_through(gapless, run, "The same command")
+        outcome = await see_through(gapless, run, "The same command", engine)
     later = await revisions.of(gapless, run.id)
     revision = await revisions.end(gapless, later) if later and fail_on is FailOn.REVISION else None
     report = await show(
@@ -199,9 +202,21 @@ async def show(
     say("")
     for label, value in summary(outcome):
         field(label, value)
-    written = report.write(output, forms)
+    page = await _page(gapless, outcome, report) if Form.HTML in forms and revision is None else None
+    written = report.write(output, forms, page)
     field("Files", ", ".join(map(str, written)))
     return report
+
+
+async def _page(gapless: Gapless, outcome: AuditOutcome, report: LinkReport) -> bytes | None:
+    """Return the worker's page for browsers, if it was made of what it would be made of here."""
+    if outcome.report_html is None or outcome.findings is None or outcome.html_basis is None:
+        return None
+    if report.basis(outcome.report_json.digest, outcome.findings.flaky.digest) != outcome.html_basis:
+        return None
+    with suppress(ArtifactLost):  # then it is made here
+        return await gapless.artifacts.get(outcome.report_html.digest)
+    return None
 
 
 async def reported(

@@ -10,7 +10,8 @@ from typing import Any
 
 from gapless.errors import ConfigurationError, GaplessError
 from gapless.links.report.annotations import annotations
-from gapless.links.report.document import Report, ReportFinding, read_report
+from gapless.links.report.basis import basis
+from gapless.links.report.document import Report, ReportFinding, read
 from gapless.links.report.history import History, load_history, save_history
 from gapless.links.report.junit import junit
 from gapless.links.report.markdown import markdown
@@ -59,20 +60,35 @@ class LinkReport:
         history: History | None = None,
         flaky: Sequence[ReportFinding] = (),
     ) -> None:
-        self.document: dict[str, Any] = json.loads(body)
-        self.report: Report = read_report(self.document)
-        self.agent: Mapping[str, Any] | None = self.document.get("agent")
-        self._advice = read_advice(self.document.get("advice"))
+        written = read(body)
+        self.report: Report = written.report
+        self.agent: Mapping[str, Any] | None = written.agent
+        self._advice = read_advice(written.advice)
         self._body = body
+        self._settings = settings
+        self._history = history or History()
+        self._today = datetime.now().astimezone().date()
         self.review: Review = review(
             self.report,
             settings,
-            today=datetime.now().astimezone().date(),
+            today=self._today,
             history=history,
             baseline=_baseline(settings.baseline),
             flaky=flaky,
             agent=self.agent,
         )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What stands in report.json."""
+        document: dict[str, Any] = json.loads(self._body)
+        return document
+
+    def basis(self, report: str, flaky: str) -> str | None:
+        """Return what the page for browsers is made of, None with a baseline; arguments as of `basis.basis`."""
+        if self._settings.baseline is not None:
+            return None
+        return basis(report, flaky, self._settings, self._today, self._history)
 
     def markdown(self, limit: int | None = None) -> str:
         """Return the report as Markdown; with a limit, without the parts of agents and with long lists cut."""
@@ -90,8 +106,13 @@ class LinkReport:
         """Return the lines that a code host's runner shows at the files they name."""
         return annotations(self.report, self.review)
 
-    def write(self, folder: Path, forms: Sequence[Form]) -> list[Path]:
+    def write(self, folder: Path, forms: Sequence[Form], page: bytes | None = None) -> list[Path]:
         """Write the forms and the history, and return where the forms are.
+
+        Args:
+            folder: for all of them.
+            forms: to write.
+            page: what is to be written for browsers, if it is there already.
 
         Raises:
             GaplessError: they cannot be written; says what is kept.
@@ -99,7 +120,8 @@ class LinkReport:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for form in forms:
-                (folder / NAMES[form]).write_bytes(self._written(form))
+                made = page if form is Form.HTML and page is not None else self._written(form)
+                (folder / NAMES[form]).write_bytes(made)
             save_history(folder / HISTORY, self.review.history)
         except OSError as error:
             reason = f"the report could not be written to {folder} ({error.strerror})"

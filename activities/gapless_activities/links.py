@@ -6,6 +6,8 @@ import json
 import socket
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,7 +54,8 @@ from gapless_activities.beats import beating
 from gapless_activities.chain import Chain
 from gapless_activities.crawling import Rest, crawl, scope_of
 from gapless_activities.looking import look
-from gapless_activities.nightly import tell
+from gapless_activities.nightly import past, tell
+from gapless_activities.pages import Ahead, Matter
 from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
 _MAX_CLAIM_FILE = 5 * 1024 * 1024
@@ -71,9 +74,11 @@ class AuditActivities(LinkAuditActivities):
         self._settings = settings
         self._store = store
         self._engine = engine
+        self._ahead = Ahead()
 
     async def aclose(self) -> None:
-        """End that process, if no crawl had a use for it."""
+        """End what was begun ahead, and nobody had a use for."""
+        self._ahead.drop()
         if self._engine is not None and self._engine.returncode is None:
             self._engine.kill()
             await self._engine.wait()
@@ -106,7 +111,19 @@ class AuditActivities(LinkAuditActivities):
         """Crawl with the header fields that this worker has for the site; see `crawling.crawl`."""
         headers = self._settings.link_credentials
         process, self._engine = self._engine, None
-        return await crawl(self._store, request, chain, stop, rests=rests, credentials=headers, process=process)
+
+        def found(kept: Findings) -> None:
+            if request.agent is None and request.advisor is None:  # or else there is more to come for the page
+                self._ahead.begin(kept.report_json.digest, partial(self._matter, request, kept))
+
+        return await crawl(
+            self._store, request, chain, stop, rests=rests, credentials=headers, process=process, found=found
+        )
+
+    async def _matter(self, request: LinkAuditRequest, kept: Findings) -> Matter:
+        """Gather what the page of an audit is made of when neither agent nor advisor has a part in it."""
+        found, known = await findings.load(self._store, kept), await past(self._store, scope_of(request))
+        return Matter(found.report, found.flaky, self._rules(), datetime.now(UTC).date(), known)
 
     async def looked(self, piece: Piece, chain: Chain, stop: asyncio.Event) -> Artifact | Rest | None:
         """Look at what others link to, with the header fields that this worker has for it; see `looking.look`."""
@@ -190,16 +207,19 @@ class AuditActivities(LinkAuditActivities):
         part = _agent_json(agent, verdict) if agent else None
         today, scope = activity.info().scheduled_time.date(), scope_of(request.request)
         rules = self._rules()
-        told = await tell(self._store, scope, found, rules, today, agent=part, advised=advised)
+        known = await past(self._store, scope)
+        matter = Matter(found.report, found.flaky, rules, today, known, part, advised)
+        page = await self._ahead.page(kept.report_json.digest, matter)
+        changes = await tell(self._store, scope, found.report, page.judged)
         text, document = await self._with_agents(kept, found, agent, verdict, advised, url)
         return AuditOutcome(
             **dict(crawled) | {"findings": kept},
             url=url,
             report_markdown=text,
             report_json=document,
-            report_html=await self._store.put("report.html", told.page),
-            html_basis=basis(document.digest, kept.flaky.digest, rules, today, told.history),
-            changes=told.changes,
+            report_html=await self._store.put("report.html", page.text),
+            html_basis=basis(document.digest, kept.flaky.digest, rules, today, known),
+            changes=changes,
             agent=agent,
             advice=request.advice,
             broken_elsewhere=len(_broken_elsewhere(found.report)),

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -13,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-from gapless.artifacts import ArtifactLost
 from gapless.client import Gapless, audit_id
 from gapless.config import TOML
 from gapless.contract.link_audit import Advice, AgentReport, AuditOutcome, LinkAuditRequest, Revision
@@ -29,6 +27,7 @@ from gapless_cli.commands import INCOMPLETE, ahead, alone, asynchronous, check_p
 from gapless_cli.flags import dollars, duration
 from gapless_cli.follow import introduce, see_through
 from gapless_cli.link_report import Form, LinkReport
+from gapless_cli.made import made_already
 from gapless_cli.output import cost, field, plural, result, result_json, say
 from gapless_cli.site import site
 
@@ -202,21 +201,10 @@ async def show(
     say("")
     for label, value in summary(outcome):
         field(label, value)
-    page = await _page(gapless, outcome, report) if Form.HTML in forms and revision is None else None
-    written = report.write(output, forms, page)
+    made = await made_already(gapless, outcome, report) if revision is None else {}
+    written = report.write(output, forms, made)
     field("Files", ", ".join(map(str, written)))
     return report
-
-
-async def _page(gapless: Gapless, outcome: AuditOutcome, report: LinkReport) -> bytes | None:
-    """Return the worker's page for browsers, if it was made of what it would be made of here."""
-    if outcome.report_html is None or outcome.findings is None or outcome.html_basis is None:
-        return None
-    if report.basis(outcome.report_json.digest, outcome.findings.flaky.digest) != outcome.html_basis:
-        return None
-    with suppress(ArtifactLost):  # then it is made here
-        return await gapless.artifacts.get(outcome.report_html.digest)
-    return None
 
 
 async def reported(

@@ -42,6 +42,8 @@ NAMES = {
     Form.SARIF: "report.sarif",
 }
 
+NOTHING: Mapping[Form, bytes] = {}
+
 
 class LinkReport:
     """A report under rules.
@@ -84,6 +86,12 @@ class LinkReport:
         document: dict[str, Any] = json.loads(self._body)
         return document
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the Markdown says nothing but what the audit found: no rules, no history, no agents."""
+        rules = replace(self._settings, fail_on="any") != ReportSettings()
+        return not (rules or self._history != History() or self.agent or self._advice)
+
     def basis(self, report: str, flaky: str) -> str | None:
         """Return what the page for browsers is made of, None with a baseline; arguments as of `basis.basis`."""
         if self._settings.baseline is not None:
@@ -106,13 +114,13 @@ class LinkReport:
         """Return the lines that a code host's runner shows at the files they name."""
         return annotations(self.report, self.review)
 
-    def write(self, folder: Path, forms: Sequence[Form], page: bytes | None = None) -> list[Path]:
+    def write(self, folder: Path, forms: Sequence[Form], made: Mapping[Form, bytes] = NOTHING) -> list[Path]:
         """Write the forms and the history, and return where the forms are.
 
         Args:
             folder: for all of them.
             forms: to write.
-            page: what is to be written for browsers, if it is there already.
+            made: those that are there already.
 
         Raises:
             GaplessError: they cannot be written; says what is kept.
@@ -120,8 +128,7 @@ class LinkReport:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for form in forms:
-                made = page if form is Form.HTML and page is not None else self._written(form)
-                (folder / NAMES[form]).write_bytes(made)
+                (folder / NAMES[form]).write_bytes(made[form] if form in made else self._written(form))
             save_history(folder / HISTORY, self.review.history)
         except OSError as error:
             reason = f"the report could not be written to {folder} ({error.strerror})"

@@ -49,6 +49,7 @@ class Lazy(TyperGroup):
             return None
         module = import_module(f"gapless_cli.{_MODULES.get(cmd_name, cmd_name)}")
         gc.freeze()  # modules stay
+        gc.enable()
         if (group := getattr(module, "app", None)) is None:
             group = _typer()
             group.command(cmd_name)(getattr(module, "list_" if cmd_name == "list" else cmd_name))
@@ -93,6 +94,7 @@ def _options(
 def main() -> NoReturn:
     """Run a command and leave with its exit code; an error is one line on stderr."""
     gc.set_threshold(COLLECT_AFTER)
+    gc.disable()  # until what the command needs is loaded
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal speaks UTF-8

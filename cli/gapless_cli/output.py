@@ -19,8 +19,8 @@ from gapless.contract.interaction import Cost, Usage
 from gapless.text import printable
 
 LABEL_WIDTH = 10
-QUIET = 5.0
-"""Seconds between two lines of progress where they cannot be rewritten."""
+LIVE, QUIET = 0.5, 5.0
+"""Seconds between two lines of progress where they can be rewritten, and where they cannot."""
 
 
 def say(line: str) -> None:
@@ -86,6 +86,8 @@ class Ticker:
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
+        self.interval = LIVE if self._live else QUIET
+        """Seconds after which the next line is wanted."""
         self._line = ""
         self._said = ""
         self._at = -QUIET

@@ -6,6 +6,11 @@ that says "not yet" ends with an error. Temporal's own interceptors do that; the
 
 A death is written "during:segment:3": the worker kills itself while it stores its third artifact of that name, or
 before, or after it.
+
+TEST_ASK_AGAIN in its environment is after how many seconds who waits in a lane asks again; a minute is usual.
+TEST_SLOTS is how many activities it takes at once. A worker that stands still has as many polls open
+as slots are free, and the server loses an attempt to each of them, heartbeat timeout by heartbeat timeout, before
+anybody else gets one.
 """
 
 import asyncio
@@ -15,6 +20,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -25,8 +32,11 @@ from temporalio.worker import (
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
+    UnsandboxedWorkflowRunner,
+    Worker,
 )
 
+import gapless_workers.worker as wiring
 from gapless.artifacts import ArtifactStore
 from gapless.client import Gapless
 from gapless.config import Settings
@@ -34,6 +44,7 @@ from gapless.contract.interaction import Artifact
 from gapless.telemetry import configure_logging
 from gapless_workers.main import run_main
 from gapless_workers.worker import serve
+from gapless_workflows import policies
 
 BEAT = 1.0
 """Seconds between the beats of an activity that is held up."""
@@ -149,6 +160,11 @@ def _main(environment: dict[str, str], log: Path, queue: str, stall: str) -> Non
     with log.open("ab") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
+    if seconds := environment.get("TEST_ASK_AGAIN"):
+        wiring.RUNNER = UnsandboxedWorkflowRunner()  # a sandbox would load the policies anew
+        policies.IN_LANE["start_to_close_timeout"] = timedelta(seconds=float(seconds))
+    if slots := environment.get("TEST_SLOTS"):
+        vars(wiring)["Worker"] = partial(Worker, max_concurrent_activities=int(slots))
     run_main(_serve(queue, stall))
 
 

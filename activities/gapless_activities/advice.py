@@ -8,14 +8,14 @@ from dataclasses import asdict
 import structlog
 from pydantic import ValidationError
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
 from gapless import links
 from gapless.artifacts import ArtifactLost, ArtifactStore
 from gapless.config import Settings
-from gapless.contract.advice import AdviceActivities, Answered, Found, Question
+from gapless.contract.advice import AdviceActivities, Answered, Found
 from gapless.contract.interaction import Artifact, Digest, Model, Outcome, State
 from gapless.contract.link_audit import Advice, Crawled, LinkAuditRequest
+from gapless.contract.question import Question
 from gapless.encryption import KeyMissing
 from gapless.links.advice import checked, read_answer
 from gapless.links.question import question
@@ -50,15 +50,20 @@ class Advisors(AdviceActivities):
     @activity.defn(name="advice_due")
     async def advice_due(self, found: Found) -> Question:
         """Compare what is broken with what the last answer is about."""
-        return await beating(activity.heartbeat, self._due(found))
+        return await beating(activity.heartbeat, self.due(found))
 
-    async def _due(self, found: Found) -> Question:
+    async def due(self, found: Found) -> Question:
+        """Return what to ask, or what is kept."""
         crawl = await self._crawl(found.crawled)
         report = await asyncio.to_thread(report_of, crawl)
         due = Question(fingerprint=report.fingerprint)
         today = activity.info().scheduled_time.date()
         last_good = (await nightly.past(self._store, crawl.scope)).last_good(today)
-        if not report.broken or health(report, last_good, self._rules()):
+        try:
+            rules = ReportSettings.read(self._settings.links)
+        except ValueError as error:  # the report will say so, too
+            return due.model_copy(update={"note": f"no advice: gapless.toml: {error}"[:1000]})
+        if not report.broken or health(report, last_good, rules):
             return due
         kept = await self._last(found.request)
         if kept is not None and await self._is_about(kept, report.fingerprint):
@@ -103,12 +108,6 @@ class Advisors(AdviceActivities):
         crawl = await asyncio.to_thread(links.Crawl.from_bytes, await self._store.get(crawled.crawl.digest))
         await asyncio.to_thread(crawl.findings)
         return crawl
-
-    def _rules(self) -> ReportSettings:
-        try:
-            return ReportSettings.read(self._settings.links)
-        except ValueError as error:  # the report will say so, too
-            raise ApplicationError(f"gapless.toml: {error}", type="BadSettings", non_retryable=True) from None
 
     async def _text(self, outcome: Outcome) -> str:
         if (result := outcome.result) is None:

@@ -104,7 +104,7 @@ class Chain:
     def forget(self) -> None:
         """Begin anew: what was sealed is of another version."""
         now = self.progress
-        self.progress = CrawlProgress(rests=now.rests, elsewhere=now.elsewhere, answers=now.answers)
+        self.progress = CrawlProgress(rests=now.rests, elsewhere=now.elsewhere, answers=now.answers, looks=now.looks)
 
     def _note(self, **changes: object) -> None:
         self.progress = self.progress.model_copy(update=changes)

@@ -8,9 +8,10 @@ import asyncio
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from temporalio import activity
@@ -26,9 +27,10 @@ from gapless.contract.link_audit import LinkAuditRequest, Revision, RevisionRequ
 from gapless.links import elsewhere, urls
 from gapless.links.record import Record
 from gapless_activities import answers
-from gapless_activities.beats import beating
+from gapless_activities.asking import caller_here, leave, start_of_lane
+from gapless_activities.beats import INTERVAL, beating
+from gapless_activities.caller import Waiting
 from gapless_activities.crawling import scope_of
-from gapless_activities.lanes import caller_here, leave, start_of_lane
 from gapless_activities.links import AuditActivities
 
 log = structlog.get_logger()
@@ -58,10 +60,11 @@ class OtherHosts(ElsewhereActivities):
     @activity.defn(name="look_elsewhere")
     async def look_elsewhere(self, looking: Looking) -> Artifact:
         """Have targets looked at in the lanes of their hosts, and where they redirect to."""
-        look = _Look(self._store, looking.request, fresh=looking.fresh)
-        return await beating(look.beat, self._looked(looking, look))
+        look = Look(self._store, looking.request, fresh=looking.fresh)
+        looked = self._looked(looking, look)
+        return await beating(look.beat, _while_wanted(looking, looked) if looking.caller else looked)
 
-    async def _looked(self, looking: Looking, look: "_Look") -> Artifact:
+    async def _looked(self, looking: Looking, look: "Look") -> Artifact:
         known = elsewhere.unpack(await self._store.get(looking.answers)) if looking.answers else {}
         targets: list[str] = json.loads(await self._store.get(looking.targets.digest))
         records = await look.wait_for(targets, known)
@@ -70,11 +73,33 @@ class OtherHosts(ElsewhereActivities):
     @activity.defn(name="recheck")
     async def recheck(self, request: RevisionRequest) -> Revision:
         """Have looked at again what is broken on other hosts, and write the report anew when something recovered."""
-        look = _Look(self._store, request.request, fresh=True)
+        look = Look(self._store, request.request, fresh=True)
         return await beating(look.beat, self._audits.revised(request, look.wait_for))
 
 
-class _Look:
+async def _while_wanted(looking: Looking, looked: Coroutine[Any, Any, Artifact]) -> Artifact:
+    """Look for as long as somebody waits for the crawl that it is for, and show there what is done.
+
+    Raises:
+        ApplicationError: nobody does.
+    """
+    assert looking.caller is not None
+    caller = Waiting(activity.client(), looking.caller)
+    progress = looking.progress.model_copy(update={"phase": "other hosts are looked at"})
+    task = asyncio.ensure_future(looked)
+    try:
+        while await caller.beat(progress):
+            done, _ = await asyncio.wait({task}, timeout=INTERVAL)
+            if done:
+                return task.result()
+        raise ApplicationError("nobody waits for this crawl any more", type="Unwanted", non_retryable=True)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+class Look:
     """What one activity wants of other hosts, over all its attempts."""
 
     def __init__(self, store: ArtifactStore, request: LinkAuditRequest, *, fresh: bool) -> None:
@@ -84,7 +109,7 @@ class _Look:
         self._scope = scope_of(request)
         self._fresh = fresh
         self._records: dict[str, Record] = {}
-        self._found: list[str] = details[0].get("answers", []) if details else []
+        self._found: list[str] = (details and details[0].get("answers")) or []
         self._asked: set[str] = set()
         self._silent: set[str] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)
@@ -164,7 +189,7 @@ class _Look:
         """Take out of the lanes what still waits there."""
         for host in self._asked:
             with suppress(RPCError, WorkflowUpdateFailedError):  # the lane sees that nobody waits
-                await leave(host)
+                await leave(host, activity.info().activity_id)
 
 
 async def _seen(host: str, piece: Piece) -> Seen:

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.interaction import (
+    PRIVATE_SITE,
     Allowance,
     Artifact,
     Handle,
@@ -40,6 +41,7 @@ from gapless.errors import (
 from gapless.providers.base import Observation, Provider, known, open_provider
 from gapless_activities.beats import beating, beating_shielded
 from gapless_activities.books import Books
+from gapless_activities.public import is_public
 
 MAX_TEXT = 8 * 1024
 """Characters of the answer that go into history; a longer one is in the artifact store."""
@@ -79,6 +81,13 @@ class _SubmitBeat:
     def stalled(self) -> bool:
         """Whether the whole process once stood still for so long that the server may have given this attempt up."""
         return max(self._longest_gap, monotonic() - self._last) > STALLED
+
+
+async def _refuse_private(order: Order, provider: Provider) -> None:
+    """Keep a task about a site that only this network can see from a provider elsewhere."""
+    if order.site is not None and provider.capabilities().remote and not await is_public(order.site):
+        said = "the site is on a private address, and the provider is elsewhere"
+        raise ApplicationError(said, type=PRIVATE_SITE, non_retryable=True)
 
 
 class Seen(BaseModel):
@@ -142,6 +151,7 @@ class ProviderActivities(InteractionActivities):
         """Book and post; an entry in the ledger goes only when the task was surely not taken."""
         try:
             provider = await self.provider(order.provider)
+            await _refuse_private(order, provider)
             allowed = self._books.allowance(order)
             beat.details["allowed"] = allowed.model_dump(mode="json")
             await self._books.sent(order)

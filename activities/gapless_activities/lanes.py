@@ -7,33 +7,34 @@ from typing import Any, NoReturn, TypeVar
 
 import structlog
 from temporalio import activity
-from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateFailedError, WorkflowUpdateStage
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
-from temporalio.service import RPCError, RPCStatusCode
 
 from gapless.artifacts import ArtifactStore
-from gapless.contract.advice import Answered
+from gapless.contract.advice import Answered, Found
+from gapless.contract.conclusion import Conclusion
 from gapless.contract.host_lane import (
-    WAITS_ALREADY,
-    Asker,
-    Caller,
-    HostLane,
     HostLaneActivities,
-    Lane,
     Piece,
     Refusal,
     Slice,
     Work,
-    lane_id,
 )
 from gapless.contract.interaction import Artifact
-from gapless.contract.link_audit import Advice, AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest
-from gapless.text import cell, clip
+from gapless.contract.link_audit import (
+    Advice,
+    AgentReport,
+    AuditOutcome,
+    Crawled,
+    CrawlProgress,
+    Judgement,
+    LinkAuditRequest,
+)
 from gapless_activities.advice import Advisors
+from gapless_activities.asking import ask, caller_here, leave
 from gapless_activities.beats import INTERVAL
 from gapless_activities.caller import Waiting
 from gapless_activities.chain import Chain
+from gapless_activities.conclusions import Conclusions
 from gapless_activities.crawling import Rest, scope_of
 from gapless_activities.links import AuditActivities
 
@@ -49,10 +50,13 @@ STOOD_STILL = timedelta(seconds=5)
 class LaneActivities(HostLaneActivities):
     """The activities over a Temporal client, `gapless.links` and the artifact store."""
 
-    def __init__(self, store: ArtifactStore, audits: AuditActivities, advisors: Advisors) -> None:
+    def __init__(
+        self, store: ArtifactStore, audits: AuditActivities, advisors: Advisors, conclusions: Conclusions
+    ) -> None:
         self._store = store
         self._audits = audits
         self._advisors = advisors
+        self._conclusions = conclusions
 
     # An audit's end
 
@@ -64,20 +68,20 @@ class LaneActivities(HostLaneActivities):
         known = CrawlProgress.model_validate(details[0]) if details else new
         if not details:
             activity.heartbeat(known.model_dump(mode="json"))
-        await _ask(Piece(caller=caller_here(), work=Work.CRAWL, request=request, progress=known))
+        await ask(Piece(caller=caller_here(), work=Work.CRAWL, request=request, progress=known))
 
     @activity.defn(name="judge_in_lane")
     async def judge_in_lane(self, judgement: Judgement) -> AgentReport:
         """Ask for a verdict, and leave it to the lane to complete this activity."""
         stored = await self._store.put("judgement.json", judgement.model_dump_json().encode())
-        await _ask(Piece(caller=caller_here(), work=Work.JUDGE, request=judgement.request, judgement=stored.digest))
+        await ask(Piece(caller=caller_here(), work=Work.JUDGE, request=judgement.request, judgement=stored.digest))
 
     @activity.defn(name="advise_in_lane")
     async def advise_in_lane(self, answered: Answered) -> Advice:
         """Keep the answer, ask for a look at it, and leave it to the lane to complete this activity."""
         kept = await self._advisors.keep(answered)
         stored = await self._store.put("answered.json", kept.model_dump_json().encode())
-        await _ask(Piece(caller=caller_here(), work=Work.ADVICE, request=answered.request, judgement=stored.digest))
+        await ask(Piece(caller=caller_here(), work=Work.ADVICE, request=answered.request, judgement=stored.digest))
 
     @activity.defn(name="leave_lane")
     async def leave_lane(self, request: LinkAuditRequest) -> None:
@@ -96,11 +100,12 @@ class LaneActivities(HostLaneActivities):
         details = activity.info().heartbeat_details
         progress = CrawlProgress.model_validate(details[0]) if details else piece.progress
         turn = _Turn(
-            Chain(self._store, progress), Waiting(activity.client(), piece.caller, beats=piece.work is Work.LOOK)
+            Chain(self._store, progress),
+            Waiting(activity.client(), piece.caller, beats=piece.work in {Work.LOOK, Work.REPORT}),
         )
-        work: Coroutine[Any, Any, Crawled | Rest | AgentReport | Advice | Artifact | None]
+        work: Coroutine[Any, Any, Crawled | Rest | AgentReport | Advice | AuditOutcome | Artifact | None]
         if piece.work is Work.CRAWL:
-            work = self._audits.crawled(piece.request, turn.chain, turn.stop, rests=True)
+            work = self._crawled(piece, turn)
         elif piece.work is Work.LOOK:
             work = self._audits.looked(piece, turn.chain, turn.stop)
         else:
@@ -111,12 +116,26 @@ class LaneActivities(HostLaneActivities):
             return Slice(over=False, progress=now, rest=result.time)
         if isinstance(result, Artifact):
             return Slice(over=True, progress=now, answers=result.digest)
+        if isinstance(result, Crawled) and result.unseen is not None and now.looks:
+            return Slice(over=False, progress=now, unseen=result.unseen)
         if result is not None:
             await turn.caller.complete(result)
         return Slice(over=turn.unwanted or result is not None, progress=now)
 
-    async def _judged(self, piece: Piece) -> AgentReport | Advice:
+    async def _crawled(self, piece: Piece, turn: "_Turn") -> Crawled | Rest | None:
+        """Crawl, and work out what to ask about what is broken, where somebody is to be asked."""
+        crawled = await self._audits.crawled(piece.request, turn.chain, turn.stop, rests=True)
+        if not isinstance(crawled, Crawled) or piece.request.advisor is None:
+            return crawled
+        if crawled.unseen is not None and turn.chain.progress.looks:
+            return crawled  # not the last of it
+        question = await self._advisors.due(Found(request=piece.request, crawled=crawled))
+        return crawled.model_copy(update={"question": question})
+
+    async def _judged(self, piece: Piece) -> AgentReport | Advice | AuditOutcome:
         data = await self._store.get(piece.judgement or "")
+        if piece.work is Work.REPORT:
+            return await self._conclusions.concluded(Conclusion.model_validate_json(data))
         if piece.work is Work.ADVICE:
             return await self._advisors.checked(Answered.model_validate_json(data))
         return await self._audits.judged(Judgement.model_validate_json(data))
@@ -194,57 +213,3 @@ def _stopping() -> NoReturn:
         type="WorkerStopping",
         category=ApplicationErrorCategory.BENIGN,
     )
-
-
-def caller_here() -> Caller:
-    """Return the activity that this is called in, as one that waits in a lane."""
-    info = activity.info()
-    return Caller(workflow_id=info.workflow_id or "", run_id=info.workflow_run_id or "", activity_id=info.activity_id)
-
-
-async def _ask(piece: Piece) -> NoReturn:
-    """Put a piece into the lane of its host, which is started if need be; the lane completes this activity.
-
-    Asked again, the piece waits once; but a lane that was lost is started anew, and goes on where this activity's
-    heartbeat says.
-    """
-    try:
-        await activity.client().start_update_with_start_workflow(
-            HostLane.ask,
-            piece,
-            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-            start_workflow_operation=start_of_lane(scope_of(piece.request).host),
-        )
-    except WorkflowUpdateFailedError as error:
-        if not isinstance(error.cause, ApplicationError) or error.cause.type != WAITS_ALREADY:
-            raise
-    activity.raise_complete_async()
-
-
-def start_of_lane(host: str) -> WithStartWorkflowOperation[Any, Any]:
-    """Return what starts a host's lane when there is none: on this activity's queue, as its audit is."""
-    queue = activity.info().task_queue
-    return WithStartWorkflowOperation(
-        HostLane.run,
-        Lane(host=host),
-        id=lane_id(host, queue),
-        task_queue=queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=clip(f"one at a time at {cell(host)}"),
-    )
-
-
-async def leave(host: str) -> None:
-    """Take what this activity's run has in a host's lane out of it.
-
-    Raises:
-        RPCError: the server could not be told.
-    """
-    info = activity.info()
-    lane = activity.client().get_workflow_handle_for(HostLane.run, lane_id(host, info.task_queue))
-    asker = Asker(workflow_id=info.workflow_id or "", run_id=info.workflow_run_id or "")
-    try:
-        await lane.execute_update(HostLane.leave, asker)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:  # else there is no lane any more
-            raise

@@ -1,13 +1,11 @@
 """The link audit's activities: crawl with a record that survives its worker, judge claims, write reports."""
 
 import asyncio
-import ipaddress
 import json
-import socket
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
 from typing import Any
-from urllib.parse import urlsplit
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -16,7 +14,7 @@ from gapless import links
 from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.host_lane import Piece
-from gapless.contract.interaction import Artifact, Result
+from gapless.contract.interaction import Artifact, Outcome, Result
 from gapless.contract.link_audit import (
     Admission,
     Advice,
@@ -52,6 +50,7 @@ from gapless_activities.chain import Chain
 from gapless_activities.crawling import Rest, crawl, scope_of
 from gapless_activities.looking import look
 from gapless_activities.nightly import tell
+from gapless_activities.public import is_public
 from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
 _MAX_CLAIM_FILE = 5 * 1024 * 1024
@@ -78,13 +77,16 @@ class AuditActivities(LinkAuditActivities):
     @activity.defn(name="admit_agent")
     async def admit_agent(self, request: LinkAuditRequest) -> Admission:
         """Refuse to send a remote agent to a site that only this network can see."""
+        return await beating(activity.heartbeat, self._admitted(request))
+
+    async def _admitted(self, request: LinkAuditRequest) -> Admission:
         try:
             provider = open_provider(request.provider, self._settings)
         except ConfigurationError as error:
             return Admission(refusal=f"not asked: {error}")
         remote = provider.capabilities().remote
         await provider.aclose()
-        if remote and not await _is_public(request.url):
+        if remote and not await is_public(request.url):
             return Admission(refusal="not asked: the site is on a private address, and the agent runs elsewhere")
         return Admission()
 
@@ -159,6 +161,15 @@ class AuditActivities(LinkAuditActivities):
             ),
         )
 
+    async def claimed_elsewhere(self, request: LinkAuditRequest, crawled: Crawled, outcome: Outcome) -> list[str]:
+        """Return what is claimed about other hosts, which others look at before there can be a verdict."""
+        if outcome.result is None:
+            return []
+        crawl = await self._crawl(crawled)
+        text, files = await self._claimed(outcome.result)
+        claims, _ = await asyncio.to_thread(links.parse_claims, text, site=request.url, files=files)
+        return await asyncio.to_thread(links.claimed_elsewhere, crawl, claims, scope_of(request))
+
     @staticmethod
     def _claimed_elsewhere(judgement: Judgement, crawl: links.Crawl, claims: list[links.Claim]) -> list[str]:
         """Return what others have to look at before there can be a verdict."""
@@ -177,19 +188,20 @@ class AuditActivities(LinkAuditActivities):
     @activity.defn(name="report")
     async def report(self, request: ReportRequest) -> AuditOutcome:
         """Write the report as Markdown, JSON and HTML."""
-        return await beating(activity.heartbeat, self._reported(request))
+        return await beating(activity.heartbeat, self.reported(request, activity.info().scheduled_time.date()))
 
-    async def _reported(self, request: ReportRequest) -> AuditOutcome:
+    async def reported(self, request: ReportRequest, today: date) -> AuditOutcome:
+        """Write the report of an audit; what it adds to the site's history counts for this day."""
         crawled, agent, url = request.crawled, request.agent, request.request.url
         kept = crawled.findings or await findings.keep_those_of(self._store, await self._crawl(crawled))
         found, verdict = await findings.load(self._store, kept), await self._verdict(agent)
         advised = await self._advised(request.advice)
         part = _agent_json(agent, verdict) if agent else None
-        today, scope = activity.info().scheduled_time.date(), scope_of(request.request)
+        scope = scope_of(request.request)
         told = await tell(self._store, scope, found, self._rules(), today, agent=part, advised=advised)
         text, document = await self._with_agents(kept, found, agent, verdict, advised, url)
         return AuditOutcome(
-            **dict(crawled) | {"findings": kept},
+            **dict(crawled) | {"findings": kept, "question": None},
             url=url,
             report_markdown=text,
             report_json=document,
@@ -296,16 +308,6 @@ class AuditActivities(LinkAuditActivities):
         whole = result.whole_text
         text = (await self._store.get(whole.digest)).decode() if whole else result.text
         return text, {file.name: await self._store.get(file.digest) for file in files[:20]}
-
-
-async def _is_public(url: str) -> bool:
-    """Say whether every address of the site's host is a global one; an unknown host is not."""
-    host = urlsplit(url).hostname or ""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # the latter from a name that is too long for DNS
-        return False
-    return all(ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_global for entry in found)
 
 
 def _claim(claim: links.Claim) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, ParamSpec
 
 import typer
@@ -25,6 +25,8 @@ from gapless_cli.output import field, say
 P = ParamSpec("P")
 
 OK, PROBLEM, USAGE, INCOMPLETE = 0, 1, 2, 3
+PATIENCE = 45.0
+"""Seconds, on top of those a submission may take, that the end of what is in flight is waited for."""
 
 
 def asynchronous(body: Callable[P, Coroutine[Any, Any, int]], *, problem: int = PROBLEM) -> Callable[P, None]:
@@ -124,15 +126,12 @@ async def attended(gapless: Gapless, queue: str, *, crawls: bool = False) -> Asy
             say(f"No worker polls {queue} now; start one with: gapless worker")
         yield
         return
+    from gapless_cli.leaving import bounded
     from gapless_workers.worker import Ahead, worker
 
-    hint: asyncio.TimerHandle | None = None
-    try:
+    with ExitStack() as ending:
         async with worker(gapless.client, gapless.settings, [queue], ahead=Ahead.CRAWL if crawls else Ahead.PROVIDERS):
             try:
                 yield
             finally:
-                hint = asyncio.get_running_loop().call_later(1.0, say, "Waiting for what is in flight to end.")
-    finally:
-        if hint is not None:
-            hint.cancel()
+                ending.enter_context(bounded(gapless.settings.submit_timeout + PATIENCE))

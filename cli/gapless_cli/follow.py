@@ -96,6 +96,7 @@ _DOING = {
     "advice_due": "looking whether what is broken has changed",
     "advise_in_lane": "looking where suggestions lead",
     "report": "writing the report",
+    "report_in_lane": "checking what was said, and writing the report",
     "submit": "sending the task",
     "poll": "waiting for the provider",
     "fetch": "fetching the result",
@@ -139,6 +140,11 @@ def _crawl(beat: Any) -> str:
 
 def _doing(activity: str, attempt: int, failure: str | None) -> str:
     doing = _DOING.get(activity, activity)
-    if not failure or activity in {"poll", "look_elsewhere", "recheck"}:  # these wait by being tried again
+    if not failure or activity in {
+        "poll",
+        "look_elsewhere",
+        "recheck",
+        "report_in_lane",
+    }:  # these wait by being tried again
         return doing
     return f"{doing}, attempt {attempt} after: {failure.partition(chr(10))[0][:200]}"

@@ -12,7 +12,11 @@ SEED = int(os.environ.get("GAPLESS_TEST_SEED") or random.randrange(1 << 32))
 PHASES = ("fetch", "seal", "verdict", "report")
 MOMENTS = 10
 WRITTEN = {"verdict": ("claims.json", "verdict.json"), "report": ("report.md", "report.json", "report.html")}
-STALLS = {"fetch": ("before:serve",), "seal": ("after:serve",), "report": ("before:report", "after:report")}
+STALLS = {
+    "fetch": ("before:serve",),
+    "seal": ("after:serve",),
+    "report": ("before:report_in_lane", "after:report_in_lane"),
+}
 AUDITOR = "Gapless/"
 """Begins its user agent; the agent beside it has another one."""
 

@@ -203,6 +203,18 @@ async def audit_elsewhere_cancelled(gapless: Gapless, emulator: Emulator, site: 
         return
 
 
+async def lane_away(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
+    """A crawl goes on once other hosts have been looked at, while its lane waits."""
+    await audit_elsewhere(gapless, emulator, site, name)
+    return lane_id(Scope(site.url).host, QUEUE)
+
+
+async def lane_away_left(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
+    """The audit is cancelled while its lane waits for other hosts."""
+    await audit_elsewhere_cancelled(gapless, emulator, site, name)
+    return lane_id(Scope(site.url).host, QUEUE)
+
+
 async def lane_looks(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> str:
     """Two audits have links to another host looked at, in turns, and it asks for a pause."""
 
@@ -245,6 +257,13 @@ async def audit_with_advice(gapless: Gapless, emulator: Emulator, site: Site, na
     """The auditor alone, and a model that says where broken links should lead."""
     asked = LinkAuditRequest(url=site.url, external=False, advisor="gemini-3.8-flash")
     await (await gapless.start(asked, id=name, queue=QUEUE)).result()
+
+
+async def audit_with_all(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
+    """An agent, links to another host, advice, and a later look."""
+    asked = _linking(site, "/a", "/elsewhere-1")
+    more = {"agent": AGENT, "advisor": "gemini-3.8-flash", "recheck_after": [timedelta(seconds=1)]}
+    await (await gapless.start(asked.model_copy(update=more), id=name, queue=QUEUE)).result()
 
 
 async def audit_with_kept_advice(gapless: Gapless, emulator: Emulator, site: Site, name: str) -> None:
@@ -292,6 +311,17 @@ SCENARIOS: dict[str, Scenario] = {
     "audit-4-elsewhere-cancelled": audit_elsewhere_cancelled,
     "audit-4-with-agent": audit_with_agent,
     "lane-looks": lane_looks,
+    # Since an audit is a few steps:
+    "audit-5": audit,
+    "audit-5-cancelled": audit_cancelled,
+    "audit-5-elsewhere": audit_elsewhere,
+    "audit-5-elsewhere-cancelled": audit_elsewhere_cancelled,
+    "audit-5-with-agent": audit_with_agent,
+    "audit-5-with-advice": audit_with_advice,
+    "audit-5-with-kept-advice": audit_with_kept_advice,
+    "audit-5-with-all": audit_with_all,
+    "lane-away": lane_away,
+    "lane-away-left": lane_away_left,
 }
 
 

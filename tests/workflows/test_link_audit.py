@@ -35,6 +35,7 @@ from gapless.contract.queues import TaskQueue
 from gapless.payloads import data_converter
 from gapless.testing.emulator import Emulator
 from gapless_activities.advice import Advisors
+from gapless_activities.conclusions import Conclusions
 from gapless_activities.interactions import ProviderActivities
 from gapless_activities.lanes import LaneActivities
 from gapless_activities.links import AuditActivities
@@ -136,8 +137,9 @@ async def _serving_without(missing: str, gapless: Gapless, settings: Settings, q
     store = ArtifactStore(settings.artifacts_url)
     tasks, audits = ProviderActivities(settings, store), AuditActivities(settings, store)
     activities: list[Callable[..., Any]] = [tasks.submit, tasks.poll, tasks.fetch, tasks.cancel]
-    lanes = LaneActivities(store, audits, Advisors(settings, store))
-    activities += [audits.admit_agent, audits.report, lanes.crawl_in_lane, lanes.judge_in_lane, lanes.leave_lane]
+    conclusions = Conclusions(store, audits, Advisors(settings, store))
+    lanes = LaneActivities(store, audits, Advisors(settings, store), conclusions)
+    activities += [audits.report, conclusions.report_in_lane, lanes.crawl_in_lane, lanes.leave_lane]
     activities += [lanes.serve, lanes.refuse]
     workflows: dict[str, type] = {"LinkAudit": LinkAuditWorkflow, "Interaction": InteractionWorkflow}
     workflows |= {"HostLane": HostLaneWorkflow}
@@ -167,9 +169,8 @@ async def _whole_without_verdict(gapless: Gapless, outcome: AuditOutcome) -> str
 @pytest.mark.parametrize(
     ("emulator", "missing", "limit", "said"),
     [
-        (3600, "admit_agent", "ADMIT_LIMIT", "not asked"),
         (3600, "Interaction", "AGENT_LIMIT", "ended without an outcome"),
-        (0.1, "judge_in_lane", "JUDGE_LIMIT", "could not be judged"),
+        (0.1, "report_in_lane", "JUDGE_LIMIT", "could not be judged"),
     ],
     indirect=["emulator"],
 )

@@ -18,6 +18,7 @@ from gapless.artifacts import ArtifactStore
 from gapless.config import Settings
 from gapless.contract.queues import TaskQueue
 from gapless_activities.advice import Advisors
+from gapless_activities.conclusions import Conclusions
 from gapless_activities.elsewhere import OtherHosts
 from gapless_activities.interactions import ProviderActivities
 from gapless_activities.lanes import LaneActivities
@@ -57,6 +58,7 @@ def _wares(
     advisors: Advisors,
     lanes: LaneActivities,
     others: OtherHosts,
+    conclusions: Conclusions,
 ) -> _Wares:
     """Return what is served on a queue: its own part on ours, everything on a run's private one."""
     tasks = _Wares(
@@ -67,7 +69,7 @@ def _wares(
         [LinkAuditWorkflow, HostLaneWorkflow, RevisionWorkflow],
         [
             *(audits.crawl, audits.judge, audits.report, advisors.advice_due),
-            *(others.look_elsewhere, others.recheck),
+            *(others.look_elsewhere, others.recheck, conclusions.report_in_lane),
             *(lanes.crawl_in_lane, lanes.judge_in_lane, lanes.advise_in_lane, lanes.leave_lane),
             *(lanes.serve, lanes.refuse),
         ],
@@ -104,7 +106,8 @@ async def worker(
     interactions = ProviderActivities(settings, store)
     audits = AuditActivities(settings, store)
     advisors = Advisors(settings, store)
-    lanes = LaneActivities(store, audits, advisors)
+    conclusions = Conclusions(store, audits, advisors)
+    lanes = LaneActivities(store, audits, advisors, conclusions)
     others = OtherHosts(store, audits)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
@@ -112,7 +115,7 @@ async def worker(
         if ahead is Ahead.CRAWL:
             await audits.start_engine()
         opening = asyncio.create_task(interactions.open_configured()) if ahead is Ahead.PROVIDERS else None
-        wares = {queue: _wares(queue, interactions, audits, advisors, lanes, others) for queue in queues}
+        wares = {queue: _wares(queue, interactions, audits, advisors, lanes, others, conclusions) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:
             await stack.enter_async_context(each)

@@ -1,4 +1,4 @@
-"""How an audit asks somebody at a provider: may it, and the interaction as a run of its own."""
+"""How an audit asks somebody at a provider: the interaction is a run of its own."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from gapless_workflows import policies
 
 
 async def admit(request: LinkAuditRequest) -> Admission:
-    """Ask whether what the audit reads may go to the provider."""
+    """Ask whether what the audit reads may go to the provider, in an audit that began before submissions saw to it."""
     return await workflow.execute_activity_method(
         LinkAuditActivities.admit_agent,
         request,

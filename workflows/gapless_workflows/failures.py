@@ -5,6 +5,7 @@ import shlex
 from temporalio.exceptions import ApplicationError
 
 from gapless.contract.interaction import (
+    PRIVATE_SITE,
     Allowance,
     Failure,
     Handle,
@@ -28,7 +29,13 @@ def _clause(reason: str) -> str:
 
 
 def refused(cause: BaseException | None, refusals: int) -> Failure:
-    """The provider did not take the task."""
+    """The provider did not take the task, or was not to see it."""
+    if isinstance(cause, ApplicationError) and cause.type == PRIVATE_SITE:
+        return Failure(
+            kind=PRIVATE_SITE,
+            message=f"not asked: {_said(cause)}",
+            next_step="Nothing was sent. Ask about a site that everybody can see, or a provider within this network.",
+        )
     kind = "rejected" if isinstance(cause, ApplicationError) and cause.non_retryable else "refused"
     times = "once" if refusals == 1 else f"{refusals} times"
     return Failure(

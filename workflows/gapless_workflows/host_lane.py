@@ -1,12 +1,15 @@
 """A host's lane: one activity at a time asks a host, whoever it is for."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from typing import NamedTuple
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from gapless.contract.elsewhere import ElsewhereActivities, Looking
 from gapless.contract.host_lane import (
     MAX_WAITING,
     WAITS_ALREADY,
@@ -21,11 +24,20 @@ from gapless.contract.host_lane import (
     Slice,
     Work,
 )
+from gapless.contract.interaction import Digest
+from gapless.contract.link_audit import Unseen
 from gapless.text import cell, clip
 from gapless_workflows import policies
 
 MAX_REASON = 1000
 """Characters of a failure that are passed on; Temporal keeps 4 KiB of one."""
+
+
+class _Away(NamedTuple):
+    """A piece that waits for other hosts, as it was when it left."""
+
+    piece: Piece
+    look: "asyncio.Task[None]"
 
 
 @workflow.defn(name="HostLane")
@@ -39,20 +51,28 @@ class HostLaneWorkflow(HostLane):
         self._turn: workflow.ActivityHandle[Slice] | None = None
         self._seen: dict[tuple[Caller, str | None], Seen] = {}
         self._moving = False
+        self._away: dict[Caller, _Away] = {}
 
     @workflow.run
     async def run(self, lane: Lane) -> None:
         """Serve who waits, in turns; end when nobody does."""
         if not self._waiting:
             await self._first_ask()
-        while self._waiting:
-            await self._serve(self._waiting[0])
-            if workflow.info().is_continue_as_new_suggested():
-                self._moving = True
+        while self._is_wanted:
+            if self._waiting:
+                await self._serve(self._waiting[0])
+            else:
+                await workflow.wait_condition(lambda: bool(self._waiting) or not self._away)
+            self._moving = self._is_wanted and workflow.info().is_continue_as_new_suggested()
+            if self._moving or not self._is_wanted:  # handlers may end, and bring somebody new
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(Lane(host=self._host, waiting=self._waiting))
-            if not self._waiting:  # handlers may end, and bring somebody new
-                await workflow.wait_condition(workflow.all_handlers_finished)
+            if self._moving and self._is_wanted:
+                away = [each.piece for each in self._away.values()]  # other hosts are asked anew, for what is not known
+                workflow.continue_as_new(Lane(host=self._host, waiting=[*self._waiting, *away]))
+
+    @property
+    def _is_wanted(self) -> bool:
+        return bool(self._waiting or self._away)
 
     @workflow.update
     async def ask(self, piece: Piece) -> int:  # type: ignore[override] # binds self
@@ -64,12 +84,12 @@ class HostLaneWorkflow(HostLane):
     @ask.validator
     def _once_and_while_there_is_room(self, piece: Piece) -> None:
         # What a validator refuses leaves no event, however often a long wait is asked about.
-        if self._is_waiting(piece.caller):
+        if self._is_waiting(piece.caller) or piece.caller in self._away:
             raise ApplicationError("it waits already", type=WAITS_ALREADY)
         self._has_room()
 
     def _has_room(self) -> None:
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) + len(self._away) >= MAX_WAITING:
             raise ApplicationError(f"{MAX_WAITING} others wait for {self._host}; ask again later", type="LaneFull")
 
     @workflow.update
@@ -93,7 +113,11 @@ class HostLaneWorkflow(HostLane):
         """Take the pieces of a run out; one that has its turn ends it first."""
         serving = self._waiting[0].caller if self._waiting and self._turn else None
         self._waiting = [piece for piece in self._waiting if not _is_of(piece.caller, asker)]
+        looks = [self._away.pop(caller).look for caller in [*self._away] if _is_of(caller, asker)]
         self._show()
+        for look in looks:
+            look.cancel()
+            await _until(look.done, policies.LANE_LEFT)
         if serving is not None and _is_of(serving, asker):
             turn = self._turn
             await _until(lambda: self._turn is not turn, policies.LANE_LEFT)
@@ -152,12 +176,48 @@ class HostLaneWorkflow(HostLane):
         if not self._is_waiting(piece.caller):
             return
         self._waiting = [waiting for waiting in self._waiting if waiting.caller != piece.caller]
+        if turn.unseen is not None:
+            piece = piece.model_copy(update={"progress": turn.progress})
+            self._away[piece.caller] = _Away(piece, asyncio.create_task(self._look_around(piece, turn.unseen)))
+            return
         if turn.over:
             self._seen[_look(piece)] = Seen(answers=turn.answers)
             return
         idle = piece.idle + 1 if turn.progress.segment == piece.progress.segment else 0
         later = piece.model_copy(update={"progress": turn.progress, "idle": idle})
         self._waiting.insert(0 if turn.rest is not None else len(self._waiting), later)
+
+    async def _look_around(self, piece: Piece, unseen: Unseen) -> None:
+        """Have other hosts asked in their lanes while this one serves others; then the piece waits here again."""
+        answers = await self._answers(piece, unseen)
+        if piece.caller not in self._away:
+            return  # it was taken out
+        del self._away[piece.caller]
+        given = {"answers": answers, "looks": piece.progress.looks - 1}
+        self._waiting.append(piece.model_copy(update={"progress": unseen.progress.model_copy(update=given)}))
+        self._show()
+
+    async def _answers(self, piece: Piece, unseen: Unseen) -> Digest | None:
+        """Return what other hosts answered; when nobody can ask them, the crawl goes on without."""
+        known = piece.progress.answers
+        try:
+            found = await workflow.execute_activity_method(
+                ElsewhereActivities.look_elsewhere,
+                Looking(
+                    request=piece.request,
+                    targets=unseen.targets,
+                    answers=known,
+                    caller=piece.caller,
+                    progress=piece.progress,
+                ),
+                summary=clip(f"have other hosts looked at for {cell(piece.caller.workflow_id)}"),
+                schedule_to_close_timeout=policies.LOOK_ELSEWHERE_LIMIT,
+                **policies.LOOK_ELSEWHERE,
+            )
+        except ActivityError as error:
+            workflow.logger.warning("other hosts were not looked at", exc_info=error)
+            return known
+        return found.digest
 
     async def _rest(self, caller: Caller, time: timedelta) -> None:
         """Leave the host alone for as long as it asks, whoever waits."""
@@ -198,6 +258,7 @@ class HostLaneWorkflow(HostLane):
             ("Now", first),
             ("State", state),
             ("Waiting", str(max(0, len(self._waiting) - 1))),
+            ("Waiting for other hosts", str(len(self._away))),
         ]
         table = "\n".join(f"| {name} | {cell(value)} |" for name, value in rows)
         workflow.set_current_details(f"| | |\n|---|---|\n{table}")
@@ -208,7 +269,8 @@ def _look(piece: Piece) -> tuple[Caller, str | None]:
 
 
 def _is_of(caller: Caller, asker: Asker) -> bool:
-    return (caller.workflow_id, caller.run_id) == (asker.workflow_id, asker.run_id)
+    same_run = (caller.workflow_id, caller.run_id) == (asker.workflow_id, asker.run_id)
+    return same_run and asker.activity_id in {None, caller.activity_id}
 
 
 async def _until(condition: Callable[[], bool], limit: timedelta) -> None:

@@ -19,6 +19,7 @@ from temporalio.exceptions import (
 
 from gapless.contract import attributes
 from gapless.contract.interaction import (
+    PRIVATE_SITE,
     Account,
     Allowance,
     Failure,
@@ -46,6 +47,10 @@ T = TypeVar("T")
 
 _ENDED_BY_ITSELF = frozenset({State.SUCCEEDED, State.INCOMPLETE, State.FAILED, State.INPUT_REQUIRED})
 """States in which a run that was to be stopped turns out to have ended before, so that its result counts."""
+
+
+_NOT_TAKEN = frozenset({"SubmissionRefused", "SubmissionRejected", PRIVATE_SITE})
+"""Types of errors after which the task was surely not taken."""
 
 
 class Ended(Exception):
@@ -471,7 +476,7 @@ def _lost(error: ActivityError) -> str | None:
         if cause.type is TimeoutType.SCHEDULE_TO_START:
             return None
         return "the worker was lost while it was submitting"
-    if isinstance(cause, ApplicationError) and cause.type in {"SubmissionRefused", "SubmissionRejected"}:
+    if isinstance(cause, ApplicationError) and cause.type in _NOT_TAKEN:
         return None
     if getattr(getattr(cause, "cause", None), "type", None) in {"KeyMissing", "Altered"}:
         return None  # a worker without the key could not even read the task

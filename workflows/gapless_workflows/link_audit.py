@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 
 from pydantic import ValidationError
 from temporalio import workflow
@@ -15,29 +16,29 @@ from temporalio.exceptions import (
 )
 
 from gapless.contract import attributes
-from gapless.contract.elsewhere import ElsewhereActivities, Looking
+from gapless.contract.conclusion import Conclusion, ConclusionActivities
 from gapless.contract.host_lane import HostLaneActivities
-from gapless.contract.interaction import Digest, InteractionRequest, Limits, Outcome, State
+from gapless.contract.interaction import PRIVATE_SITE, InteractionRequest, Limits, Outcome, State
 from gapless.contract.link_audit import (
     Advice,
     AgentReport,
     AuditOutcome,
     Crawled,
     CrawlProgress,
-    Judgement,
     LinkAudit,
-    LinkAuditActivities,
     LinkAuditRequest,
     ReportRequest,
     ReportRevision,
     RevisionRequest,
-    Unseen,
     agent_run_id,
     revision_id,
 )
+from gapless.contract.question import Question
 from gapless.text import cell, clip
 from gapless_workflows import asking, policies
-from gapless_workflows.advice import Advisor
+from gapless_workflows.advice import NOBODY, Advised, Advisor, worth
+from gapless_workflows.earlier import Earlier
+from gapless_workflows.steps import LOOKS, crawl_in_lane, write_report
 
 PROMPT = """\
 Audit the links of the documentation site {url}
@@ -56,9 +57,6 @@ List each broken target once for every page it stands on. Then answer with the r
 each page, a line `- [404] /target` for each broken link, and at the end `Total broken: N across M pages crawled.`
 """
 
-LOOKS = 2
-"""How often other hosts are looked at: a second time when an answer led to pages of the site that nobody knew."""
-
 
 @workflow.defn(name="LinkAudit", failure_exception_types=[ValidationError])
 class LinkAuditWorkflow(LinkAudit):
@@ -69,7 +67,7 @@ class LinkAuditWorkflow(LinkAudit):
         self._request = request
         self._agent_run = agent_run_id(workflow.info().workflow_id)
         self._auditor = "waiting for a worker"
-        self._in_lane = self._elsewhere = False
+        self._earlier: Earlier | None = None
         self._agent = "not asked for" if request.agent is None else "waiting for admission"
         self._advice = "waiting for the crawl"
 
@@ -92,91 +90,90 @@ class LinkAuditWorkflow(LinkAudit):
 
     async def _audit(self) -> AuditOutcome:
         self._show()
+        if not workflow.patched("few-steps"):
+            self._earlier = Earlier(self._request, self._tell)
         agent = asyncio.create_task(self._ask_agent())
         try:
             crawled = await self._crawl()
+            if self._earlier is None:
+                return await self._concluded(crawled, agent)
         except (asyncio.CancelledError, FailureError):
             agent.cancel()
             await workflow.wait([agent])
             raise
+        return await self._concluded_in_steps(self._earlier, crawled, await agent)
+
+    async def _concluded(self, crawled: Crawled, agent: "asyncio.Task[Outcome | AgentReport | None]") -> AuditOutcome:
+        """Ask for advice while the agent works, have checked what both said, and have the report written."""
+        advised = await self._ask_advisor(crawled.question)
         asked = await agent
-        report = await self._judge(crawled, asked) if isinstance(asked, Outcome) else asked
-        advice = await self._advise(crawled)
-        outcome = await workflow.execute_activity_method(
-            LinkAuditActivities.report,
-            ReportRequest(request=self._request, crawled=crawled, agent=report, advice=advice),
-            summary="write the report",
-            schedule_to_close_timeout=policies.REPORT_LIMIT,
-            **policies.REPORT,
+        claimed, failed = self._claimed(asked) if isinstance(asked, Outcome) else (None, asked)
+        conclusion = Conclusion(
+            request=self._request,
+            crawled=crawled.model_copy(update={"question": None}),
+            agent=failed,
+            claimed=claimed,
+            **advised._asdict(),
         )
+        outcome = await (self._check(conclusion) if claimed or advised.question else write_report(conclusion))
+        return await self._with_revision(outcome)
+
+    async def _check(self, conclusion: Conclusion) -> AuditOutcome:
+        """Have the report written in the site's lane, once all is checked there; else without what was to be."""
+        claims_elsewhere = conclusion.claimed is not None and self._request.external
+        limit = policies.JUDGE_LIMIT + (policies.LOOK_ELSEWHERE_LIMIT if claims_elsewhere else timedelta(0))
+        try:
+            outcome = await workflow.execute_activity_method(
+                ConclusionActivities.report_in_lane,
+                conclusion,
+                summary="check what was said, and write the report",
+                schedule_to_close_timeout=limit,
+                **policies.IN_LANE,
+            )
+        except ActivityError as error:
+            agent, advice = conclusion.agent, conclusion.advice
+            if conclusion.claimed is not None:
+                agent = self._without_agent("its report could not be judged", error, conclusion.claimed)
+            if conclusion.question is not None and advice is not None:
+                failed = {"state": State.FAILED, "note": f"no advice: {error.cause or error}"[:1000]}
+                advice = advice.model_copy(update=failed)
+            return await write_report(conclusion.model_copy(update={"agent": agent, "advice": advice}))
+        self._tell(agent=outcome.agent, advice=outcome.advice)
+        return outcome
+
+    async def _concluded_in_steps(
+        self, earlier: Earlier, crawled: Crawled, asked: Outcome | AgentReport | None
+    ) -> AuditOutcome:
+        claimed, report = self._claimed(asked) if isinstance(asked, Outcome) else (None, asked)
+        if claimed is not None:
+            try:
+                report = await earlier.judge(crawled, claimed)
+            except ActivityError as error:
+                report = self._without_agent("its report could not be judged", error, claimed)
+        advice = await earlier.advise(crawled)
+        request = ReportRequest(request=self._request, crawled=crawled, agent=report, advice=advice)
+        return await self._with_revision(await write_report(request))
+
+    async def _with_revision(self, outcome: AuditOutcome) -> AuditOutcome:
         if self._request.recheck_after and outcome.broken_elsewhere:
             await self._start_revision(outcome)
         return outcome
 
     async def _crawl(self) -> Crawled:
-        # An audit that began before there were lanes, or before other hosts had theirs, crawls as it did then.
-        self._elsewhere = workflow.patched("elsewhere")
-        self._in_lane = self._elsewhere or workflow.patched("lanes")
-        if self._elsewhere:
-            crawled = await self._crawl_in_lanes()
-        elif self._in_lane:
-            crawled = await self._crawl_in_lane(CrawlProgress())
-        else:
-            crawled = await workflow.execute_activity_method(
-                LinkAuditActivities.crawl,
-                self._request,
-                summary=clip(f"crawl {self._request.url}"),
-                schedule_to_close_timeout=policies.CRAWL_LIMIT,
-                **policies.CRAWL,
-            )
+        crawled = await (self._earlier.crawl() if self._earlier else self._crawl_in_lane())
         cut = "" if crawled.complete else f", incomplete: {crawled.incomplete_reason}"
         self._auditor = f"{crawled.pages} pages, {crawled.links} links, {crawled.broken} broken{cut}"
         self._show()
         return crawled
 
-    async def _crawl_in_lanes(self) -> Crawled:
-        """Crawl in the site's lane, have other hosts looked at in theirs, and go on with what they answered."""
-        crawled = await self._crawl_in_lane(CrawlProgress(elsewhere="later"))
-        answers: Digest | None = None
-        for _ in range(LOOKS):
-            if (unseen := crawled.unseen) is None:
-                break
-            self._auditor = f"{crawled.pages} pages, {crawled.links} links; other hosts are looked at"
-            self._show()
-            answers = await self._look_elsewhere(unseen, answers)
-            crawled = await self._crawl_in_lane(unseen.progress.model_copy(update={"answers": answers}))
+    async def _crawl_in_lane(self) -> Crawled:
+        """Have the site's lane crawl it, and other hosts looked at in theirs on the way."""
+        crawled = await crawl_in_lane(self._request, CrawlProgress(elsewhere="later", looks=LOOKS))
         return crawled.model_copy(update={"unseen": None})
-
-    async def _crawl_in_lane(self, progress: CrawlProgress) -> Crawled:
-        return await workflow.execute_activity_method(
-            HostLaneActivities.crawl_in_lane,
-            args=[self._request, progress],
-            summary=clip(f"crawl {self._request.url}"),
-            schedule_to_close_timeout=policies.CRAWL_LIMIT,
-            **policies.IN_LANE,
-        )
-
-    async def _look_elsewhere(self, unseen: Unseen, answers: Digest | None, *, fresh: bool = False) -> Digest | None:
-        """Have links to other hosts looked at; when that fails, the audit goes on without."""
-        looking = Looking(request=self._request, targets=unseen.targets, answers=answers, fresh=fresh)
-        try:
-            found = await workflow.execute_activity_method(
-                ElsewhereActivities.look_elsewhere,
-                looking,
-                summary="have links to other hosts looked at",
-                schedule_to_close_timeout=policies.LOOK_ELSEWHERE_LIMIT,
-                **policies.LOOK_ELSEWHERE,
-            )
-        except ActivityError as error:
-            if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
-                raise
-            workflow.logger.warning("other hosts were not looked at", exc_info=error)
-            return answers
-        return found.digest
 
     async def _leave_lane(self) -> None:
         """Take what waits for this audit in the site's lane out of it, and see the end of what is being fetched."""
-        if not self._in_lane:
+        if self._earlier and not self._earlier.in_lane:
             return
         with suppress(ActivityError):  # the lane sees at its next heartbeat that nobody waits
             await workflow.execute_activity_method(
@@ -204,9 +201,8 @@ class LinkAuditWorkflow(LinkAudit):
         if self._request.agent is None:
             return None
         try:
-            admission = await asking.admit(self._request)
-            if admission.refusal is not None:
-                return self._no_agent(State.CANCELLED, admission.refusal)
+            if self._earlier and (refusal := await self._earlier.refusal()):
+                return self._no_agent(State.CANCELLED, refusal)
             self._agent = f"asked, see {self._agent_run}"
             self._show()
             outcome = await self._interact(self._request.agent)
@@ -226,6 +222,7 @@ class LinkAuditWorkflow(LinkAudit):
             agent=agent,
             input=PROMPT.format(url=self._request.url),
             environment="remote",
+            site=self._request.url,
             limits=Limits(
                 deadline=policies.AGENT_DEADLINE,
                 held=policies.AGENT_HELD,
@@ -236,47 +233,18 @@ class LinkAuditWorkflow(LinkAudit):
         summary = f"{agent} audits {self._request.url}"
         return await asking.ask(request, self._agent_run, summary, policies.AGENT_LIMIT)
 
-    async def _judge(self, crawled: Crawled, outcome: Outcome) -> AgentReport:
-        if outcome.result is None or outcome.state is not State.SUCCEEDED:
-            said = outcome.failure.message if outcome.failure else f"it ended as {outcome.state}"
-            return self._no_agent(outcome.state, said, outcome)
-        judgement = Judgement(request=self._request, crawled=crawled, outcome=outcome)
-        try:
-            report = await (self._judged_in_lanes(judgement) if self._elsewhere else self._judged(judgement))
-        except ActivityError as error:
-            return self._without_agent("its report could not be judged", error, outcome)
-        if report.verdict is not None:
-            v = report.verdict
-            self._agent = f"{v.confirmed} confirmed, {v.false_alarms} false alarms, {v.missed} missed"
-        return report
-
-    async def _advise(self, crawled: Crawled) -> Advice | None:
-        """Have somebody say where broken links should lead, where one is named."""
+    async def _ask_advisor(self, question: Question | None) -> Advised:
         if self._request.advisor is None:
-            return None
+            return NOBODY
+        return await Advisor(self._request, lambda state: self._tell(advice=state)).ask(question)
 
-        def show(state: str) -> None:
-            self._advice = state
-            self._show()
-
-        return await Advisor(self._request, show).advise(crawled)
-
-    async def _judged_in_lanes(self, judgement: Judgement) -> AgentReport:
-        """Judge in the site's lane, once claims about other hosts were looked at in theirs."""
-        report = await self._judged(judgement.model_copy(update={"elsewhere": "later"}))
-        if (unseen := report.unseen) is None:
-            return report
-        answers = await self._look_elsewhere(unseen, None, fresh=True)
-        return await self._judged(judgement.model_copy(update={"elsewhere": "given", "answers": answers}))
-
-    async def _judged(self, judgement: Judgement) -> AgentReport:
-        return await workflow.execute_activity_method(
-            HostLaneActivities.judge_in_lane if self._in_lane else LinkAuditActivities.judge,
-            judgement,
-            summary="fetch again what the agent calls broken",
-            schedule_to_close_timeout=policies.JUDGE_LIMIT,
-            **(policies.IN_LANE if self._in_lane else policies.JUDGE),
-        )
+    def _claimed(self, outcome: Outcome) -> tuple[Outcome | None, AgentReport | None]:
+        """Return an agent's outcome, if there is something to judge in it, or else the agent's part of the report."""
+        if outcome.result is not None and outcome.state is State.SUCCEEDED:
+            return outcome, None
+        said = outcome.failure.message if outcome.failure else f"it ended as {outcome.state}"
+        private = outcome.failure is not None and outcome.failure.kind == PRIVATE_SITE
+        return None, self._no_agent(State.CANCELLED if private else outcome.state, said, outcome)
 
     def _without_agent(self, what: str, error: FailureError, outcome: Outcome | None = None) -> AgentReport:
         """Go on after a failure in the agent's part; only the audit's own cancellation is passed on."""
@@ -295,6 +263,23 @@ class LinkAuditWorkflow(LinkAudit):
             cost=outcome.result.cost if outcome and outcome.result else None,
             note=note[:1000],
         )
+
+    def _tell(
+        self,
+        *,
+        auditor: str | None = None,
+        agent: AgentReport | None = None,
+        advice: Advice | str | None = None,
+    ) -> None:
+        """Show how far the parts of the audit have come."""
+        self._auditor = auditor or self._auditor
+        if agent is not None and (v := agent.verdict) is not None:
+            self._agent = f"{v.confirmed} confirmed, {v.false_alarms} false alarms, {v.missed} missed"
+        elif agent is not None:
+            self._agent = agent.note or str(agent.state)
+        if advice is not None:
+            self._advice = advice if isinstance(advice, str) else worth(advice)
+        self._show()
 
     def _show(self) -> None:
         rows = [("Site", self._request.url), ("Auditor", self._auditor), ("Agent", self._agent)]

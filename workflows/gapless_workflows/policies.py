@@ -127,7 +127,11 @@ RECHECK: Policy = {**LOOK_ELSEWHERE, "start_to_close_timeout": timedelta(minutes
 RECHECK_LIMIT = timedelta(hours=1)
 """For all attempts of one look at what was broken on other hosts."""
 
-ADMIT: Policy = {"start_to_close_timeout": timedelta(minutes=2), "retry_policy": _PATIENT}
+ADMIT: Policy = {
+    "start_to_close_timeout": timedelta(minutes=2),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": _PATIENT,
+}
 ADMIT_LIMIT = timedelta(minutes=30)
 """For all attempts together, and for a worker that asks agents to turn up."""
 

@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 
-from pydantic import Field, JsonValue
 from temporalio import activity
 
-from gapless.contract.interaction import Artifact, Digest, Model, Outcome
+from gapless.contract.interaction import Model, Outcome
 from gapless.contract.link_audit import Crawled, LinkAuditRequest
+from gapless.contract.question import Question
 
 AGENTS = "agents/"
 """Begins the name of an advisor that is a managed agent; any other is a model."""
@@ -17,20 +17,6 @@ class Found(Model):
 
     request: LinkAuditRequest
     crawled: Crawled
-
-
-class Question(Model):
-    """What to ask about what is broken, which is known by its fingerprint; `asked` counts the broken targets in it.
-
-    `prompt` is None when nobody is to be asked: nothing is broken, the audit is ill, or `kept` names the answer to the
-    same question. With a prompt, `kept` is None.
-    """
-
-    fingerprint: Digest
-    asked: int = 0
-    prompt: str | None = None
-    answer_schema: dict[str, JsonValue] = Field(default_factory=dict)
-    kept: Artifact | None = None
 
 
 class Answered(Found):

@@ -4,21 +4,25 @@ from abc import ABC, abstractmethod
 
 from temporalio import activity
 
+from gapless.contract.host_lane import Caller
 from gapless.contract.interaction import Artifact, Digest, Model
-from gapless.contract.link_audit import LinkAuditRequest, Revision, RevisionRequest
+from gapless.contract.link_audit import CrawlProgress, LinkAuditRequest, Revision, RevisionRequest
 
 
 class Looking(Model):
     """What is to be looked at on other hosts.
 
     `targets` is a stored JSON array of addresses; `answers` is what is known of other hosts from earlier looks of the
-    same audit. What other audits found lately counts, unless it must be `fresh`.
+    same audit. What other audits found lately counts, unless it must be `fresh`. When a lane has them looked
+    at for a crawl, `caller` is who waits for that crawl, and `progress` how far it has come.
     """
 
     request: LinkAuditRequest
     targets: Artifact
     answers: Digest | None = None
     fresh: bool = False
+    caller: Caller | None = None
+    progress: CrawlProgress = CrawlProgress()
 
 
 class ElsewhereActivities(ABC):

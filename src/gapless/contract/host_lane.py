@@ -10,7 +10,7 @@ from temporalio import activity, workflow
 
 from gapless.contract.advice import Answered
 from gapless.contract.interaction import Digest, Model
-from gapless.contract.link_audit import Advice, AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest
+from gapless.contract.link_audit import Advice, AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest, Unseen
 from gapless.contract.queues import TaskQueue
 
 MAX_WAITING = 1000
@@ -23,10 +23,11 @@ WAITS_ALREADY = "WaitsAlready"
 
 
 class Asker(Model):
-    """A run that may have pieces in a lane."""
+    """A run that may have pieces in a lane, or one activity of it."""
 
     workflow_id: str
     run_id: str
+    activity_id: str | None = None
 
 
 class Caller(Asker):
@@ -36,21 +37,25 @@ class Caller(Asker):
 
 
 class Work(StrEnum):
-    """What is done of a host; a look is at addresses that others link to."""
+    """What is done of a host; a look is at addresses that others link to.
+
+    Verdicts and advice are checked with the report; alone only for audits that began before that was so.
+    """
 
     CRAWL = "crawl"
     JUDGE = "judge"
     ADVICE = "advice"
+    REPORT = "report"
     LOOK = "look"
 
 
 class Piece(Model):
     """A piece of work on one host.
 
-    `judgement` names the stored `Judgement` or `Answered`, for pieces of those kinds. `targets` names a stored JSON
-    array: what a look is at, all of it on the lane's host; `fresh` says that what other looks found lately does not
-    count. `progress` is how far a crawl or a look has come, and `idle` in how many turns running it has not come any
-    further.
+    `judgement` names the stored `Judgement`, `Answered` or `Conclusion`, for pieces of those kinds. `targets` names a
+    stored JSON array: what a look is at, all of it on the lane's host; `fresh` says that what other looks found lately
+    does not count. `progress` is how far a crawl or a look has come, and `idle` in how many turns running it has not
+    come any further.
     """
 
     caller: Caller
@@ -74,13 +79,15 @@ class Slice(Model):
     """What one turn of a piece came to.
 
     `over` says that nothing is left to be done: the caller has its result, or is not there any more. `rest` is how long
-    the host asks to be left alone. `answers` is what a look found.
+    the host asks to be left alone. `answers` is what a look found. With `unseen`, other hosts are looked at in their
+    lanes before the piece goes on.
     """
 
     over: bool
     progress: CrawlProgress = CrawlProgress()
     rest: timedelta | None = None
     answers: Digest | None = None
+    unseen: Unseen | None = None
 
 
 class Seen(Model):

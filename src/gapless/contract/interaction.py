@@ -17,6 +17,9 @@ InteractionId = Annotated[str, StringConstraints(pattern=rf"^{INTERACTION_ID.pat
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_\-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_\-]{0,63}$")]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_\-]{0,62}$")]
+PRIVATE_SITE = "private_site"
+"""Type of the error with which a submission is not made, and kind of the failure that comes of it."""
+
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in lower-case hexadecimal: the name of an artifact."""
 
@@ -98,6 +101,7 @@ class InteractionRequest(Request):
     `response_schema` is a JSON Schema of the answer, for models only: agents do not take one.
     Labels: keys start with a letter; keys and values hold up to 63 lower-case letters, digits, `_` and `-`.
     `sensitive` marks prompt and answer: such a request is only started where everything that is kept is encrypted.
+    `site` is an address that the task is about: nothing is sent to a provider elsewhere when it is a private one.
     """
 
     provider: ProviderName = "gemini"
@@ -113,6 +117,7 @@ class InteractionRequest(Request):
     limits: Limits = Limits()
     on_lost_submission: OnLostSubmission = OnLostSubmission.HOLD
     sensitive: bool = False
+    site: str | None = Field(default=None, max_length=10_000)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

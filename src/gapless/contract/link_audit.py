@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from temporalio import activity, workflow
 
 from gapless.contract.interaction import Artifact, Cost, Digest, Model, Outcome, ProviderName, Request, State, Usage
+from gapless.contract.question import Question
 
 
 def _http_url(value: str) -> str:
@@ -102,6 +103,8 @@ class CrawlProgress(Model):
     """Who asks other hosts: the crawl, others before it goes on, or others who did; see `gapless.links.elsewhere`."""
     answers: Digest | None = None
     """What other hosts answered, when others asked them."""
+    looks: int = 0
+    """How often the lane may have other hosts looked at before the crawl goes on; with 0, the audit sees to that."""
 
 
 class Unseen(Model):
@@ -126,7 +129,7 @@ class Crawled(Model):
     """The auditor's result: counters, and where the whole of it is stored.
 
     `findings` is None where a worker of an earlier release crawled; then they are worked out from `crawl`. It is not
-    the last one as long as there are `unseen` links to other hosts.
+    the last one as long as there are `unseen` links to other hosts. `question` is what to ask the audit's advisor.
     """
 
     crawl: Artifact
@@ -138,6 +141,7 @@ class Crawled(Model):
     complete: bool
     incomplete_reason: str | None = None
     unseen: Unseen | None = None
+    question: Question | None = None
 
 
 class Verdict(Model):

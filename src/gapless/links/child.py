@@ -13,11 +13,11 @@ from typing import IO, Any
 
 from gapless.links import parse, soft404
 from gapless.links.client import Client
-from gapless.links.connection import Get
 from gapless.links.glance import glance
 from gapless.links.isolate import Isolated
 from gapless.links.job import Job
 from gapless.links.locate import places
+from gapless.links.pipelining import Pipelining
 from gapless.links.record import INVALID, MAX_ADDRESS, SHARE
 from gapless.links.scope import Scope
 from gapless.links.shares import TARGET, TARGETS_OF_A_PAGE, fitting
@@ -57,7 +57,7 @@ class Child:
         self._parent = parent
         self._token = token
         self._selector = selectors.DefaultSelector()
-        self._client = Client(
+        self.client = Client(
             self._selector,
             timeout=scope.timeout,
             max_bytes=scope.max_bytes,
@@ -65,6 +65,7 @@ class Child:
             credentials=credentials,
         )
         self.turns = Turns(scope.root, scope.host, connections)
+        self._pipelining = Pipelining(self)
         self._in = bytearray()
         self._results: list[tuple[Any, ...] | int] = []
         self._first = 0.0
@@ -90,13 +91,13 @@ class Child:
             while not self._over:
                 for key, mask in self._selector.select(self._patience()):
                     key.data(mask)
-                self._client.expire()
+                self.client.expire()
                 self.turns.go_on()
                 self._watch_isolated()
                 if self._results and (self._answered == self._asked or monotonic() - self._first >= LINGER):
                     self._send()
         finally:
-            self._client.close()
+            self.client.close()
             for isolated, _ in self._isolated:
                 isolated.kill()
             self._selector.close()
@@ -122,21 +123,28 @@ class Child:
             del self._in[:size]
             for row in batch:
                 self._take_order(row)
+            self._pipelining.go_on()
 
     def _take_order(self, row: tuple[Any, ...]) -> None:
         order = row[0]
         if isinstance(order, int):
             job = Job(*row)
             self._asked += 1
-            self.turns.take(job.url, lambda: Visit(self, job).go(job.url, ""))
+            if not self._pipelining.take(job):
+                self.visit(job)
         elif order == "rest":
             self.turns.rest(*row[1:])
         elif order == "interval":
             self.turns.space(*row[1:])
+            self._pipelining.stop()
         elif order == "share":
             self._share = row[1]
         else:
             self.probe = soft404.Look(*row[1])
+
+    def visit(self, job: Job) -> None:
+        """Visit an address when it is its host's turn."""
+        self.turns.take(job.url, lambda: Visit(self, job).go(job.url, ""))
 
     def _send(self) -> None:
         data = marshal.dumps(self._results)
@@ -149,10 +157,6 @@ class Child:
         self._parent.setblocking(False)
 
     # Results
-
-    def get(self, get: Get) -> None:
-        """Send a GET; the turn of its host is already taken."""
-        self._client.get(get)
 
     def finish(self, result: tuple[Any, ...] | int) -> None:
         """Hand a result to the parent, soon: a row, or the number of a job that found nothing changed."""

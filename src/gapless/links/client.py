@@ -9,11 +9,11 @@ import math
 import selectors
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from gapless.links import addresses, urls
-from gapless.links.connection import Connection, Get
+from gapless.links.connection import Connection, Ended, Get
 from gapless.links.names import Names
 
 AGENT = "Gapless"
@@ -65,14 +65,20 @@ class Client:
 
     def get(self, get: Get) -> None:
         """Send a GET; `get.done` is called with its answer, at the earliest when this has returned."""
-        origin = get.url[: get.url.index("/", 8)]
+        self._connection(get.url).ask([get])
+
+    def pipeline(self, gets: Sequence[Get], ended: Ended) -> None:
+        """Send GETs of one origin on one connection at once; those are not answered that `ended` is told of."""
+        self._connection(gets[0].url).ask(gets, ended)
+
+    def _connection(self, url: str) -> Connection:
+        origin = url[: url.index("/", 8)]
         idle = self._idle.get(origin)
         while idle:
             self._idle_count -= 1
             if (kept := idle.pop()).is_quiet():
-                kept.ask(get)
-                return
-        Connection(self, origin).ask(get)
+                return kept
+        return Connection(self, origin)
 
     def check(self, host: str, port: int, found: list[str]) -> None:
         """Refuse addresses that are not on the public Internet. Raises PrivateAddress.

@@ -1,10 +1,11 @@
-"""A connection of the auditor's HTTP client: one GET on it at a time, bounded as its answer is read."""
+"""A connection of the auditor's HTTP client: GETs on it, each bounded as its answer is read."""
 
 import errno
 import re
 import selectors
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Get:
         wanted: says of status and header fields what is done with the body.
         keep: says of the first 512 bytes whether a sniffed body is wanted.
         fields: more header fields, each as `Name: value`.
+        tag: that a 304 has to name if several requests were sent at once, or empty when it cannot be the answer.
     """
 
     url: str
@@ -71,10 +73,20 @@ class Get:
     wanted: Callable[[int, dict[str, str]], str]
     keep: Callable[[bytes], bool]
     fields: Sequence[str] = ()
+    tag: bytes = b""
+
+
+Ended = Callable[[bool], None]
+"""Is told that a connection ends before all that were sent at once are answered, or with the last of them, and whether
+the one that is to be answered next fails for that."""
 
 
 class Connection:
-    """A connection to one origin, with one request on it at a time."""
+    """A connection to one origin.
+
+    Requests that are sent at once are answered in their order (RFC 9112, 9.3.2); a server that mixes them up is found
+    out by the tags that its 304s name (RFC 9110, 15.4.5).
+    """
 
     def __init__(self, client: "Client", origin: str) -> None:
         self.origin = origin
@@ -85,6 +97,10 @@ class Connection:
         self._socket: socket.socket | None = None
         self._addresses: list[str] = []
         self._host, self._port = "", 0
+        self._ahead: deque[Get] = deque()
+        """Sent, and answered after the one that is answered now."""
+        self._on_end: Ended | None = None
+        self._rest = b""
         self._reused = False
         self._active = False
         self.seconds_left = 0.0
@@ -106,18 +122,24 @@ class Connection:
 
     # Going
 
-    def ask(self, get: Get) -> None:
-        """Send a request."""
-        self._get, self._active = get, True
-        self._answer = Answer(get.url)
-        self._out = self._client.request(get, self)
-        self._start_reading()
-        self._client.watch(self)
+    def ask(self, gets: Sequence[Get], ended: Ended | None = None) -> None:
+        """Send a request, or several at once."""
+        requests = [self._client.request(get, self) for get in gets]
+        self._out = requests[0] if ended is None else b"".join(requests)
+        self._on_end, self._rest = ended, b""
+        self._ahead.extend(gets)
+        self._expect(self._ahead.popleft())
         if self.open:
             self._reused = True
             self._write()
         else:
             self._resolve()
+
+    def _expect(self, get: Get) -> None:
+        self._get, self._active = get, True
+        self._answer = Answer(get.url)
+        self._start_reading()
+        self._client.watch(self)
 
     def _start_reading(self) -> None:
         self._in = bytearray()
@@ -266,8 +288,28 @@ class Connection:
             if self._wire > self._client.max_bytes + MAX_HEAD:  # chunks can be all wrapping
                 raise inflate.TooLarge
             self._feed(data)
+            while self._rest and self._active and not self._waits:
+                data, self._rest = self._rest, b""
+                if rest := self._unchanged(data):
+                    self._feed(rest)
         except tuple(_BODY_ERRORS) as error:
             self._finish(_BODY_ERRORS[type(error)], keep=False)
+
+    def _unchanged(self, data: bytes) -> bytes:
+        """Take the answers at the beginning that only say that nothing has changed; return what follows.
+
+        Most are such ones in a night in which nothing happened, and nothing else of them is of interest.
+        """
+        at = 0
+        while self._ahead and (tag := self._get.tag) and data.startswith(b"HTTP/1.1 304 ", at):
+            end = data.find(b"\r\n\r\n", at) + 4
+            if end == 3 or data.find(tag, at, end) < 0 or data.find(b"lose", at, end) >= 0:
+                break
+            at, get, answer = end, self._get, self._answer
+            self._expect(self._ahead.popleft())
+            answer.status = 304
+            get.done(answer)
+        return data[at:]
 
     def _feed(self, data: bytes) -> None:
         if self._read_head:
@@ -283,11 +325,18 @@ class Connection:
             self._take(data)
         else:
             if len(data) > self._left:
-                data, self._keep_alive = data[: self._left], False
+                self._leave(data[self._left :])
+                data = data[: self._left]
             self._left -= len(data)
             self._take(data)
             if self._left == 0 and self._active and not self._waits:
                 self._whole()
+
+    def _leave(self, rest: bytes) -> None:
+        """Leave what came behind an answer to the next one; if none is expected, nobody knows what it is."""
+        if rest:
+            self._rest = rest
+            self._keep_alive &= bool(self._ahead)
 
     def _head(self, data: bytes) -> bytes | None:
         """Take the head off what was read; return the rest, or None when it is not complete or was the end."""
@@ -312,7 +361,7 @@ class Connection:
             return None
         status = STATUS.match(head)
         fields = fields_of(head[:end], status) if status and end <= MAX_HEAD else None
-        if status is None or fields is None:
+        if status is None or fields is None or self._is_of_another(status, head, end):
             self._finish("invalid_response", keep=False)
             return None
         rest, code = bytes(head[end:]), int(status[2])
@@ -322,6 +371,10 @@ class Connection:
             return self._after_interim(code, rest)
         self._read_head = False
         return self._body_follows(code, fields, rest, old=status[1] == b"0")
+
+    def _is_of_another(self, status: re.Match[bytes], head: bytes | bytearray, end: int) -> bool:
+        """Say whether an answer to one of several requests is not the answer to this one."""
+        return self._on_end is not None and status[2] == b"304" and not (self._get.tag and self._get.tag in head[:end])
 
     def _after_interim(self, code: int, rest: bytes) -> bytes | None:
         self._interim += 1
@@ -336,7 +389,7 @@ class Connection:
         options = fields.get("connection", "").lower()
         self._keep_alive = "keep-alive" in options if old else "close" not in options
         if code in {204, 304}:
-            self._keep_alive &= not rest
+            self._leave(rest)
             self._left = 0
             self._whole()
             return None
@@ -370,7 +423,7 @@ class Connection:
             if self._what is READ and self._left is not None and self._left > self._client.max_bytes:
                 raise inflate.TooLarge
         if self._left == 0 and not self._chunked:
-            self._keep_alive &= not rest
+            self._leave(rest)
             self._whole()
             return None
         return rest
@@ -409,7 +462,7 @@ class Connection:
         if self._in.startswith(b"\n"):
             end = 1
         if end != 3:
-            self._keep_alive &= end == len(self._in)
+            self._leave(bytes(self._in[end:]))
             self._whole()
         elif len(self._in) > MAX_HEAD:
             self._finish("invalid_response", keep=False)
@@ -464,11 +517,13 @@ class Connection:
     def _broken(self) -> None:
         if not self._active:
             self.close()
+        elif self._on_end is not None:
+            self.fail("reset")
         elif self._reused and self._read_head and not self._in:  # it was closed while it was idle: nothing was lost
             self._drop()
             get = self._get
             self._client.unwatch(self)
-            self.ask(get)
+            self.ask([get])
         elif self._read_head:
             self.fail("reset")
         else:
@@ -492,14 +547,25 @@ class Connection:
         self._active = False
         self._client.unwatch(self)
         self._body = None
+        answer, get, ended = self._answer, self._get, self._on_end
+        answer.error = answer.error or error
         if not keep:
             self._drop()
         self._client.leave_big(self)
+        if keep and self._ahead:
+            self._expect(self._ahead.popleft())
+            get.done(answer)
+            return
         if keep:
             self._client.keep(self)
-        answer, get = self._answer, self._get
         del self._answer, self._get  # a kept connection keeps no body
-        answer.error = answer.error or error
+        self._on_end = None
+        self._ahead.clear()
+        if ended is not None and not keep:
+            trouble = answer.error is not None and answer.error not in _OF_THE_PAGE
+            ended(trouble)
+            if trouble:
+                return
         get.done(answer)
 
     def _drop(self) -> None:
@@ -523,3 +589,5 @@ _BODY_ERRORS: dict[type[Exception], str] = {
     inflate.Corrupt: "invalid_response",
     inflate.UnknownEncoding: "unsupported_encoding",
 }
+_OF_THE_PAGE = frozenset({"too_large", "unsupported_encoding"})
+"""Errors that say nothing of the connection."""

@@ -249,11 +249,14 @@ class _Audit:
         failed = {record.url for record in known if check.standing(record)[0] == check.BROKEN}
         others = sorted(record.url for record in known if record.url not in failed)
         await self._ask(self._job(url, PAGE) for url in sorted(failed))
-        now = [self._journal.known[url] for url in failed if url in self._journal.known]
-        passing = {record.url: record for record in now if _may_pass(record)}
+        found = {url: self._journal.known[url] for url in failed if url in self._journal.known}
+        passing = {url: record for url, record in found.items() if _may_pass(record)}
         await self._ask(self._retries(passing), passing)
         await self._ask(self._job(url, PAGE) for url in others if "?" not in url)
-        await self._ask(self._job(url, PAGE) for url in others if "?" in url)
+        broken = (each for url, each in found.items() if url not in passing)
+        lasting = {each.url: each for each in broken if check.standing(each)[0] == check.BROKEN}
+        queries = [self._job(url, PAGE) for url in others if "?" in url]
+        await self._ask([*queries, *self._retries(lasting)], lasting)
 
     async def _ask(self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY) -> None:
         """Work on jobs, and keep what comes of them until it is visited."""
@@ -340,12 +343,17 @@ class _Audit:
         self._jobs += 1
         known = self._known.get(url) if want == PAGE else None
         twin = self._twin(url) if want == PAGE else None
-        if known is None or known.status != 200 or known.error or known.recovered or known.attempts > 1 or known.cut:
-            return Job(self._jobs, url, want, digest=twin.digest if twin else "")
-        digest = twin.digest if twin else known.digest
-        if self._sampled(url) or url in self._suspects or not (known.etag or known.modified):
+        digest = twin.digest if twin else ""
+        if known is None or known.error or known.recovered or known.cut:
             return Job(self._jobs, url, want, digest=digest)
-        return Job(self._jobs, url, want, known.etag, known.modified, digest)
+        if known.status != 200 or known.attempts > 1:
+            likely = 0 if twin or known.chain or _may_pass(known) else known.status or 0
+            return Job(self._jobs, url, want, digest=digest, status=likely, location=known.location or "")
+        digest = digest or known.digest
+        likely = 0 if known.chain or digest != known.digest else 200
+        if self._sampled(url) or url in self._suspects or not (known.etag or known.modified):
+            return Job(self._jobs, url, want, digest=digest, status=likely)
+        return Job(self._jobs, url, want, known.etag, known.modified, digest, status=likely)
 
     def _sampled(self, url: str) -> bool:
         return crc32(f"{self._today} {url}".encode()) % SAMPLE == 0

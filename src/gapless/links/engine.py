@@ -35,6 +35,7 @@ BETWEEN = 0.1
 """Seconds between two words about the progress."""
 COLLECT_AFTER = 50_000
 """Objects between two collections of garbage: an audit's records are no garbage, and looking at them costs."""
+ENDED = "the audit's process ended on its own; what was sealed is kept"
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -120,9 +121,7 @@ async def crawl_apart(
         segments = list(resume)
         head = {"scope": asdict(scope), "segments": len(segments), "credentials": dict(credentials or {})}
         head["elsewhere"] = elsewhere
-        for data in (json.dumps(head).encode(), previous or b"", *segments):
-            process.stdin.write(len(data).to_bytes(8, "big") + data)
-            await process.stdin.drain()
+        await _order(process.stdin, json.dumps(head).encode(), previous or b"", *segments)
         speaking.append(asyncio.create_task(_speak(process.stdin)))
         if stop is not None:
             speaking.append(asyncio.create_task(_stop(stop, process.stdin)))
@@ -133,6 +132,15 @@ async def crawl_apart(
         if process.returncode is None:
             process.kill()  # its children see their pipes close
         await process.wait()
+
+
+async def _order(sink: asyncio.StreamWriter, *parts: bytes) -> None:
+    try:
+        for data in parts:
+            sink.write(len(data).to_bytes(8, "big") + data)
+            await sink.drain()
+    except ConnectionError as error:
+        raise ChildLost(ENDED) from error
 
 
 async def _speak(sink: asyncio.StreamWriter) -> None:
@@ -159,7 +167,7 @@ async def _attend(
             head = await source.readexactly(9)
             data = await source.readexactly(int.from_bytes(head[1:], "big"))
         except asyncio.IncompleteReadError as error:
-            raise ChildLost("the audit's process ended on its own; what was sealed is kept") from error
+            raise ChildLost(ENDED) from error
         if head[:1] == SEGMENT:
             if seal is not None:
                 await seal(data)

@@ -18,6 +18,8 @@ class Job(NamedTuple):
         digest: of the body that is known, or empty: when it is the same again, it is not parsed again.
         targets: of PLACES: the links that are looked for.
         base: of PLACES: href of the page's base element.
+        status: that the audited site answered last time, when it is likely to do so again, or 0.
+        location: to which it redirected then, or empty.
     """
 
     number: int
@@ -28,6 +30,8 @@ class Job(NamedTuple):
     digest: str = ""
     targets: tuple[str, ...] = ()
     base: str | None = None
+    status: int = 0
+    location: str = ""
 
 
 class Result(NamedTuple):

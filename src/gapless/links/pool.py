@@ -31,6 +31,8 @@ from gapless.links.scope import Scope
 
 AHEAD = 96
 """Jobs that a process has been given and has not answered: enough that it never waits for its parent."""
+RUN = 8
+"""Jobs that a process is given in a row before it is looked who has fewest."""
 TRIES = 3
 LONGEST_WAIT = 30.0
 SITE_PATIENCE, OTHER_PATIENCE = 120.0, 30.0
@@ -343,7 +345,8 @@ class Pool:
             peer.busy += 1
             self._flying[job.number] = peer, job, tries
             orders.setdefault(peer, []).append(tuple(job))
-            free = min(self._peers, key=_busy)
+            if not own or peer.busy % RUN == 0:
+                free = min(self._peers, key=_busy)
         waiting.extendleft(reversed(held))
         for peer, rows in orders.items():
             peer.send(rows)

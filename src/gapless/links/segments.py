@@ -7,8 +7,9 @@ import time
 import zlib
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
+from itertools import accumulate, starmap
 from operator import attrgetter
 from typing import Any
 
@@ -49,27 +50,24 @@ def unpack(data: bytes) -> tuple[list[str], list[Record], dict[str, Any]]:
     try:
         document = json.loads(zlib.decompress(data))
         if document["version"] == VERSION:
-            return document.pop("names"), list(_records(document.pop("records"))), document
+            return document.pop("names"), _records(document.pop("records")), document
     except (zlib.error, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
         raise ValueError(_UNREADABLE) from error
     raise ValueError(_UNREADABLE)
 
 
-def _records(table: dict[str, Any]) -> Iterator[Record]:
-    """Yield the records of a table; equal ids are kept once."""
-    numbers, at = array("I", b64decode(table["links"])), 0
+def _records(table: dict[str, Any]) -> list[Record]:
+    """Return the records of a table; equal ids are kept once."""
+    columns, counts, ids = table["columns"], table["counts"], dict[str | None, str | None]()
+    numbers = array("I", b64decode(table["links"]))
     if sys.byteorder == "big":
         numbers.byteswap()
-    columns, ids = table["columns"], dict[str | None, str | None]()
     if not columns:
-        return
-    links = fields(Record).index(next(each for each in fields(Record) if each.name == "links"))
-    for count, row in zip(table["counts"], zip(*(columns[name] for name in _PLAIN), strict=True), strict=True):
-        record = Record(*row[:links], numbers[at : at + count], *row[links:])  # type: ignore[call-arg] # as many
-        at += count
-        record.ids = ids.setdefault(record.ids, record.ids)
-        record.chain = tuple(Hop(*hop) for hop in record.chain) if record.chain else ()
-        yield record
+        return []
+    columns["links"] = [numbers[end - count : end] for count, end in zip(counts, accumulate(counts), strict=True)]
+    columns["ids"] = [ids.setdefault(each, each) for each in columns["ids"]]
+    columns["chain"] = [tuple(starmap(Hop, each)) if each else () for each in columns["chain"]]
+    return list(starmap(Record, zip(*(columns[each.name] for each in fields(Record)), strict=True)))
 
 
 _UNREADABLE = "What this audit stored cannot be read by this version; start the audit anew."

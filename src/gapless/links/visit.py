@@ -12,7 +12,9 @@ from gapless.links.retry import retry_after
 
 if TYPE_CHECKING:
     from gapless.links.child import Child
+    from gapless.links.pipelining import Pipeline
 
+BAD_REQUEST = 400
 MAX_HOPS = 10
 MAX_COOKIES = 50
 MAX_LOCATED = 5_000_000
@@ -34,9 +36,11 @@ _XML = frozenset({"text/xml", "application/xml"})
 class Visit:
     """One job on its way: a GET, and more of them where a cookie has to be carried through a chain of redirects."""
 
-    def __init__(self, child: "Child", job: Job) -> None:
+    def __init__(self, child: "Child", job: Job, pipeline: "Pipeline | None" = None) -> None:
         self._child = child
-        self._job = job
+        self.job = job
+        self._pipeline = pipeline
+        self._in_company = False
         self._chain: list[tuple[str, int | None]] = []
         self._jar: dict[str, str] = {}
         self._seen: set[tuple[str, str]] = set()
@@ -44,7 +48,11 @@ class Visit:
 
     def go(self, url: str, cookie: str) -> None:
         """Send the GET; the host's turn is ours until it is answered."""
-        job = self._job
+        self._child.client.get(self.get(url, cookie))
+
+    def get(self, url: str, cookie: str) -> Get:
+        """Return the GET."""
+        job = self.job
         self._at = url
         self._seen.add((url, cookie))
         fields = [f"Cookie: {cookie}"] if cookie else []
@@ -52,10 +60,11 @@ class Visit:
             fields.append(f"If-None-Match: {job.etag}")
         elif job.modified:
             fields.append(f"If-Modified-Since: {job.modified}")
-        self._child.get(Get(url, self._answered, self._wanted, parse.looks_like_html, fields))
+        tag = job.etag.removeprefix("W/").encode("latin-1", "replace")
+        return Get(url, self._answered, self._wanted, parse.looks_like_html, fields, tag)
 
     def _wanted(self, status: int, fields: dict[str, str]) -> str:
-        want = self._job.want
+        want = self.job.want
         if not 200 <= status < 300 or want == STATUS:
             return DRAINED
         if want in {TEXT, SITEMAP}:
@@ -69,9 +78,13 @@ class Visit:
         return READ if own and (media in _KINDS or media in _XML) else DRAINED
 
     def _answered(self, answer: Answer) -> None:
-        self._child.turns.over(self._at)
-        if answer.status == 304 and answer.error is None and (self._job.etag or self._job.modified):
-            self._child.finish(self._job.number)
+        if self._pipeline is None:
+            self._child.turns.over(self._at)
+        else:
+            self._in_company = self._pipeline.answered()
+            self._pipeline = None
+        if answer.status == 304 and answer.error is None and (self.job.etag or self.job.modified):
+            self._child.finish(self.job.number)
             return
         try:
             self._read(answer)
@@ -109,6 +122,9 @@ class Visit:
         if not self._jar or not same_host:
             self._done(answer, location=location)
             return
+        if self._in_company:
+            self._child.visit(self.job)
+            return
         cookie = "; ".join(f"{name}={value}" for name, value in sorted(self._jar.items()))
         if (following, cookie) in self._seen:
             self._done(answer, error="redirect_loop")
@@ -119,7 +135,7 @@ class Visit:
             self._child.turns.take(following, lambda: self.go(following, cookie))
 
     def _body(self, answer: Answer) -> None:
-        job, body = self._job, answer.body
+        job, body = self.job, answer.body
         assert body is not None
         if job.want == TEXT:
             self._done(answer, more=body[:MAX_TEXT].decode("utf-8", "replace"))
@@ -147,7 +163,7 @@ class Visit:
 
     def _parse(self, answer: Answer, kind: str, digest: str) -> None:
         assert answer.body is not None
-        links = self._job.want == PAGE and self._child.scope.inside(self._at)
+        links = self.job.want == PAGE and self._child.scope.inside(self._at)
         if kind in {"html", "svg"}:
 
             def done(parsed: parse.Parsed | str) -> None:
@@ -159,9 +175,9 @@ class Visit:
             self._child.read(parse.markup(answer.body, _charset(answer.fields)), done, links=links)
             return
         found: list[str] = []
-        if self._job.want == PAGE and kind == "css":
+        if self.job.want == PAGE and kind == "css":
             found = css.references(parse.decode(answer.body, _charset(answer.fields)))
-        elif self._job.want == PAGE and kind == "feed":
+        elif self.job.want == PAGE and kind == "feed":
             found = sitemaps.feed_links(answer.body)
         way = parse.RESOURCE if kind == "css" else parse.NAVIGATE
         taken = [(way, href) for href in found[: parse.MAX_LINKS]]
@@ -183,13 +199,18 @@ class Visit:
         )
 
     def _places(self, answer: Answer, kind: str, digest: str) -> None:
-        job = self._job
+        job = self.job
         assert answer.body is not None
         found: list[tuple[Any, ...]] = []
         if kind and len(answer.body) <= MAX_LOCATED and not parse.depth_suspect(answer.body):
             text = parse.decode(answer.body, _charset(answer.fields))
             found = self._child.locate(self._at, job.base, text, job.targets, kind)
         self._done(answer, digest=digest, kind=kind, more=found)
+
+    def _is_likely(self, status: int, error: str | None, location: str, digest: str) -> bool:
+        """Say whether an answer is what is known, or a failure; of a server that takes several requests at once."""
+        known = self.job.status, None, self.job.location, self.job.digest
+        return (status, error, location, digest) == known or status > BAD_REQUEST
 
     def _done(
         self,
@@ -207,10 +228,13 @@ class Visit:
         digest: str = "",
         more: Any = None,
     ) -> None:
+        if self._in_company and not self._is_likely(answer.status or 0, error, location or "", digest):
+            self._child.visit(self.job)
+            return
         fields = answer.fields
         self._child.finish(
             (  # a Result: marshal takes plain tuples only
-                self._job.number,
+                self.job.number,
                 answer.status,
                 error,
                 self._chain,

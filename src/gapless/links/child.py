@@ -26,7 +26,7 @@ from gapless.links.urls import Resolver
 from gapless.links.visit import Visit
 
 NAMES = 6_000_000
-"""Bytes of distinct targets, and TARGETS_OF_A_PAGE more for each page, after which a process forgets which ones it has
+"""Bytes of distinct targets, and TARGETS_OF_A_PAGE more for each page, above which a process forgets which ones it has
 told its parent."""
 BATCH, LINGER = 64, 0.002
 """Results that are sent together, and seconds for which the first of them waits for more that is on its way."""

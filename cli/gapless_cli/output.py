@@ -11,9 +11,6 @@ from time import monotonic
 from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gapless.contract.interaction import Cost, Usage
 from gapless.text import printable
@@ -59,6 +56,10 @@ def _jsonable(value: Any) -> Any:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table to stdout; the first column, which is to be copied, is never folded."""
+    from rich.console import Console  # few commands have one
+    from rich.table import Table
+    from rich.text import Text
+
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(header))
     for number, name in enumerate(header):
         grid.add_column(name, overflow="fold", no_wrap=number == 0)

@@ -220,7 +220,7 @@ class AuditActivities(LinkAuditActivities):
         known = await past(self._store, scope)
         matter = Matter(found.report, found.flaky, rules, today, known, part, advised)
         page = await self._ahead.page(kept.report_json.digest, matter)
-        changes = await tell(self._store, scope, found.report, page.judged)
+        changes = await tell(self._store, scope, found.report, page)
         text, document = await self._with_agents(kept, found, agent, verdict, advised, url)
         return AuditOutcome(
             **dict(crawled) | {"findings": kept, "question": None},
@@ -228,7 +228,7 @@ class AuditActivities(LinkAuditActivities):
             report_markdown=text,
             report_json=document,
             report_html=await self._store.put("report.html", page.text),
-            html_basis=basis(document.digest, kept.flaky.digest, rules, today, known),
+            html_basis=basis(document.digest, kept.flaky.digest, page.judged, today, page.history),
             changes=changes,
             agent=agent,
             advice=request.advice,

@@ -11,12 +11,12 @@ from gapless.contract.link_audit import Changes
 from gapless.encryption import KeyMissing
 from gapless.links.report.document import Report
 from gapless.links.report.history import History, read_history
-from gapless.links.report.review import Review
+from gapless_activities.pages import Page
 
 log = structlog.get_logger()
 
 
-async def tell(store: ArtifactStore, scope: links.Scope, report: Report, judged: Review) -> Changes | None:
+async def tell(store: ArtifactStore, scope: links.Scope, report: Report, page: Page) -> Changes | None:
     """Keep what a report adds to what is known of its site, and say what differs from the audit before.
 
     The same call on the same day changes nothing more: an activity that is tried again counts once.
@@ -25,13 +25,14 @@ async def tell(store: ArtifactStore, scope: links.Scope, report: Report, judged:
         store: where histories are.
         scope: what the audit covered.
         report: of the audit.
-        judged: what it comes to, the history included.
+        page: made of it.
 
     Raises:
         StoreUnavailable: the next attempt goes on.
     """
-    kept = await store.put("history.json", json.dumps(judged.history.to_dict()).encode())
+    kept = await store.put("history.json", page.history)
     await store.put_named(_name(scope), kept.digest.encode())
+    judged = page.judged
     if judged.ill is not None:
         return Changes(new=0, fixed=0, still_broken=0, ill=judged.ill[:1000])
     if judged.changes is None:

@@ -18,10 +18,17 @@ from gapless.links.report.suggestions import Advice
 
 
 class Page(NamedTuple):
-    """A page, and what the report comes to."""
+    """A page.
+
+    Attributes:
+        judged: what the report comes to.
+        text: the page itself.
+        history: that of `judged` as bytes.
+    """
 
     judged: Review
     text: bytes
+    history: bytes
 
 
 class Matter(NamedTuple):
@@ -54,7 +61,7 @@ class Matter(NamedTuple):
             self.report, self.settings, today=self.today, history=self.history, flaky=self.flaky, agent=self.agent
         )
         page = html(self.report, judged.history, self.agent, judged=judged, advised=self.advised)
-        return Page(judged, page.encode())
+        return Page(judged, page.encode(), judged.history.to_bytes())
 
 
 class Ahead:

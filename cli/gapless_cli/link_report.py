@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,11 @@ class LinkReport:
         """Return what the page for browsers is made of, None with a baseline; arguments as of `basis.basis`."""
         if self._settings.baseline is not None:
             return None
-        return basis(report, flaky, self._settings, self._today, self._history)
+        return basis(report, flaky, self.review, self._today, self._known)
+
+    @cached_property
+    def _known(self) -> bytes:
+        return self.review.history.to_bytes()
 
     def markdown(self, limit: int | None = None) -> str:
         """Return the report as Markdown; with a limit, without the parts of agents and with long lists cut."""
@@ -129,7 +134,7 @@ class LinkReport:
             folder.mkdir(parents=True, exist_ok=True)
             for form in forms:
                 (folder / NAMES[form]).write_bytes(made[form] if form in made else self._written(form))
-            save_history(folder / HISTORY, self.review.history)
+            save_history(folder / HISTORY, self._known)
         except OSError as error:
             reason = f"the report could not be written to {folder} ({error.strerror})"
             raise GaplessError(f"{reason}; it is kept, gapless show prints it") from None

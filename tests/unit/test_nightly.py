@@ -38,7 +38,7 @@ async def night(
     known = await past(store, seen.scope)
     matter = Matter(report_of(seen), flaky(seen), ReportSettings(), DAY + timedelta(days=number), known)
     made = await matter.page()
-    return await tell(store, seen.scope, matter.report, made.judged), made.text.decode()
+    return await tell(store, seen.scope, matter.report, made), made.text.decode()
 
 
 async def test_each_night_says_what_has_changed(store: ArtifactStore) -> None:

@@ -75,7 +75,9 @@ async def test_what_is_copied_is_what_would_be_written(store: ArtifactStore, kep
     matter = await _matter(store, kept, ReportSettings(), History())
     made = await matter.page()
     digests = kept.report_json.digest, kept.flaky.digest
-    theirs = basis(*digests, matter.settings, matter.today, matter.history)
+    theirs = basis(*digests, made.judged, matter.today, made.history)
+    again = await matter._replace(history=made.judged.history).page()
+    assert basis(*digests, again.judged, matter.today, again.history) == theirs
     body, text = await store.get(kept.report_json.digest), await store.get(kept.report_markdown.digest)
     mine = LinkReport(body, replace(matter.settings, fail_on="new"))
     assert mine.is_plain

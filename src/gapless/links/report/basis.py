@@ -1,24 +1,24 @@
 """What the page for browsers was made of: who would make it of the very same can take the one that is there."""
 
 import hashlib
-import json
 from dataclasses import replace
 from datetime import date
 
-from gapless.links.report.history import History
-from gapless.links.report.settings import ReportSettings
+from gapless.links.report.review import Review
 
 
-def basis(report: str, flaky: str, settings: ReportSettings, today: date, history: History) -> str:
-    """Return one SHA-256 for all that `review` and `html` are given when there is no baseline.
+def basis(report: str, flaky: str, judged: Review, today: date, history: bytes) -> str:
+    """Return one SHA-256 for all that a page shows; an audit that is told again on its day has the same.
 
     Args:
         report: SHA-256 of report.json, the agents' parts included.
         flaky: SHA-256 of the findings that were flaky.
-        settings: the site's rules; what makes the audit fail is no part of the page.
+        judged: what the report comes to without a baseline; what makes the audit fail is no part of the page.
         today: the day of the audit.
-        history: what was known before it.
+        history: that of `judged` as bytes. What was known before follows from it, but for links that it dropped since
+            no audit can tell of them any more.
     """
-    rules = repr(replace(settings, fail_on="any"))
-    known = json.dumps(history.to_dict(), sort_keys=True)
-    return hashlib.sha256(f"{report}\n{flaky}\n{rules}\n{today.isoformat()}\n{known}".encode()).hexdigest()
+    rules = repr(replace(judged.settings, fail_on="any"))
+    unknown = repr(judged.changes.unknown if judged.changes else None)
+    known = hashlib.sha256(history).hexdigest()
+    return hashlib.sha256(f"{report}\n{flaky}\n{rules}\n{today.isoformat()}\n{unknown}\n{known}".encode()).hexdigest()

@@ -33,6 +33,10 @@ SENSITIVE = leaks.SENSITIVE
 AGENT = "antigravity-preview-09-2026"
 MODEL = "gemini-3.8-flash"
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what it runs in the background, and a process whose tests press Ctrl-C must not inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_sessionstart() -> None:
     """Get the Temporal binary before the first test's clock runs: a build with Go takes minutes."""

@@ -9,13 +9,12 @@ from gapless.testing.emulator import Emulator
 
 ADVISOR = f"agents/{AGENT}"
 MOMENTS = (
-    "before:advice_due",
-    "before:admit_agent",
     "after:submit",  # a kill before is held for a person, as that of any task
     "after:poll",
     "return:poll",
     "during:advice-answer.json:1",
-    "after:answered.json:1",
+    "before:report_in_lane",
+    "after:conclusion.json:1",
     "after:advice.json:1",
 )
 

@@ -75,7 +75,8 @@ async def test_audits_that_take_turns(gapless: Gapless, queue: str, serve: Serve
     pieces = _pieces(histories)
     for run in runs:
         reached = [piece.progress.pages for piece in pieces if piece.caller.workflow_id == run.id]
-        assert (reached, reached.count(0)) == (sorted(reached), 1)
+        assert reached == sorted(reached)
+        assert reached.count(0) < len(reached)
     for run in runs:
         history = await gapless.client.get_workflow_handle(run.id).fetch_history()
         assert {event.activity_task_started_event_attributes.attempt for event in history.events} <= {0, 1}

@@ -19,6 +19,8 @@ from gapless.links.record import SHARE, Numbers, Record
 TARGETS, TARGETS_OF_A_PAGE, TARGET = 16_000_000, 8_000, 100
 """Bytes of distinct targets that all pages may bring beyond their own, those that are a page's own, and what a target
 costs besides its characters. A share is never halved when it is no more than a page's own targets."""
+TOGETHER = 1_000
+"""Records whose targets are looked at together, as long as they are not too much."""
 
 
 def fitting(names: Sequence[str], links: Sequence[int], share: int) -> int:
@@ -68,6 +70,8 @@ class Shares:
         self.share = min([self.share, *[record.cut for record in taken if record.cut]])
         if self.share < SHARE or self.overflow():
             self._shrink()
+        elif len(self._records) - self._added >= TOGETHER:
+            self._add()
 
     def overflow(self) -> bool:
         """Say whether the names that are new since the beginning may be too much, whatever was taken of them."""

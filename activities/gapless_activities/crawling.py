@@ -3,7 +3,7 @@
 import asyncio
 import json
 from asyncio.subprocess import Process
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -43,6 +43,7 @@ async def crawl(
     rests: bool,
     credentials: Mapping[str, tuple[str, ...]],
     process: Process | None = None,
+    found: Callable[[Findings], None] = lambda _: None,
 ) -> Crawled | Rest | None:
     """Crawl, sealing the record in the chain, so that a lost worker costs what was not sealed.
 
@@ -54,6 +55,7 @@ async def crawl(
         rests: whether the site can be left alone for a while.
         credentials: header fields by origin.
         process: in which to crawl, if one was started before.
+        found: called with what the crawl comes to, while it is still being packed.
 
     Returns:
         The crawl, the pause that the site asks for, or None when it was stopped.
@@ -63,7 +65,7 @@ async def crawl(
         StoreUnavailable, ChildLost: the next attempt goes on.
     """
     scope = scope_of(request)
-    end = _End(store)
+    end = _End(store, found)
     data = await _fetched(scope, chain, stop, credentials, end, process)
     if data is None:
         return None
@@ -95,13 +97,15 @@ class _End:
     summary: Summary
     findings: Findings | None = None
 
-    def __init__(self, store: ArtifactStore) -> None:
+    def __init__(self, store: ArtifactStore, found: Callable[[Findings], None]) -> None:
         self._store = store
+        self._found = found
 
     async def keep(self, summary: Summary, report: bytes, flaky: bytes) -> None:
         self.summary = summary
         if report:
             self.findings = await findings.keep(self._store, report, flaky)
+            self._found(self.findings)
 
 
 async def _unseen(store: ArtifactStore, targets: list[str], chain: Chain) -> Unseen | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gapless import links
 from gapless.artifacts import ArtifactStore
 from gapless.contract.link_audit import Findings
-from gapless.links.report.document import Report, ReportFinding, documents, read_findings, read_report
+from gapless.links.report.document import Report, ReportFinding, documents, read, read_findings
 from gapless.links.report.markdown import markdown
 from gapless.links.report.review import review
 
@@ -56,7 +56,7 @@ async def load(store: ArtifactStore, findings: Findings) -> Found:
 
 
 def _read(report: bytes, flaky: bytes) -> Found:
-    return Found(read_report(json.loads(report)), read_findings(json.loads(flaky)))
+    return Found(read(report).report, read_findings(json.loads(flaky)))
 
 
 def _markdown(report: bytes, flaky: bytes) -> bytes:

@@ -4,7 +4,8 @@ import asyncio
 import json
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 from temporalio import activity
@@ -33,9 +34,10 @@ from gapless.contract.link_audit import (
     Verdict,
 )
 from gapless.errors import ConfigurationError
-from gapless.links import check, elsewhere, engine
+from gapless.links import check, elsewhere
 from gapless.links.elsewhere import Elsewhere
 from gapless.links.record import Record
+from gapless.links.report.basis import basis
 from gapless.links.report.document import Report, write
 from gapless.links.report.markdown import markdown
 from gapless.links.report.review import review
@@ -49,7 +51,8 @@ from gapless_activities.beats import beating
 from gapless_activities.chain import Chain
 from gapless_activities.crawling import Rest, crawl, scope_of
 from gapless_activities.looking import look
-from gapless_activities.nightly import tell
+from gapless_activities.nightly import past, tell
+from gapless_activities.pages import Ahead, Matter
 from gapless_activities.public import is_public
 from gapless_activities.revisions import Recovery, broken_elsewhere, recovered_by_now, revise
 
@@ -57,19 +60,23 @@ _MAX_CLAIM_FILE = 5 * 1024 * 1024
 
 
 class AuditActivities(LinkAuditActivities):
-    """The activities over `gapless.links` and the artifact store."""
+    """The activities over `gapless.links` and the artifact store.
 
-    def __init__(self, settings: Settings, store: ArtifactStore) -> None:
+    Args:
+        settings: of this worker.
+        store: where crawls and reports are kept.
+        engine: a process for the first crawl that was started before, since it takes a while to load.
+    """
+
+    def __init__(self, settings: Settings, store: ArtifactStore, engine: Process | None = None) -> None:
         self._settings = settings
         self._store = store
-        self._engine: Process | None = None
-
-    async def start_engine(self) -> None:
-        """Start the process of the next crawl before it is asked for: it takes a while to load."""
-        self._engine = await engine.start()
+        self._engine = engine
+        self._ahead = Ahead()
 
     async def aclose(self) -> None:
-        """End that process, if no crawl had a use for it."""
+        """End what was begun ahead, and nobody had a use for."""
+        self._ahead.drop()
         if self._engine is not None and self._engine.returncode is None:
             self._engine.kill()
             await self._engine.wait()
@@ -105,7 +112,19 @@ class AuditActivities(LinkAuditActivities):
         """Crawl with the header fields that this worker has for the site; see `crawling.crawl`."""
         headers = self._settings.link_credentials
         process, self._engine = self._engine, None
-        return await crawl(self._store, request, chain, stop, rests=rests, credentials=headers, process=process)
+
+        def found(kept: Findings) -> None:
+            if request.agent is None and request.advisor is None:  # or else there is more to come for the page
+                self._ahead.begin(kept.report_json.digest, partial(self._matter, request, kept))
+
+        return await crawl(
+            self._store, request, chain, stop, rests=rests, credentials=headers, process=process, found=found
+        )
+
+    async def _matter(self, request: LinkAuditRequest, kept: Findings) -> Matter:
+        """Gather what the page of an audit is made of when neither agent nor advisor has a part in it."""
+        found, known = await findings.load(self._store, kept), await past(self._store, scope_of(request))
+        return Matter(found.report, found.flaky, self._rules(), datetime.now(UTC).date(), known)
 
     async def looked(self, piece: Piece, chain: Chain, stop: asyncio.Event) -> Artifact | Rest | None:
         """Look at what others link to, with the header fields that this worker has for it; see `looking.look`."""
@@ -197,16 +216,20 @@ class AuditActivities(LinkAuditActivities):
         found, verdict = await findings.load(self._store, kept), await self._verdict(agent)
         advised = await self._advised(request.advice)
         part = _agent_json(agent, verdict) if agent else None
-        scope = scope_of(request.request)
-        told = await tell(self._store, scope, found, self._rules(), today, agent=part, advised=advised)
+        scope, rules = scope_of(request.request), self._rules()
+        known = await past(self._store, scope)
+        matter = Matter(found.report, found.flaky, rules, today, known, part, advised)
+        page = await self._ahead.page(kept.report_json.digest, matter)
+        changes = await tell(self._store, scope, found.report, page)
         text, document = await self._with_agents(kept, found, agent, verdict, advised, url)
         return AuditOutcome(
             **dict(crawled) | {"findings": kept, "question": None},
             url=url,
             report_markdown=text,
             report_json=document,
-            report_html=await self._store.put("report.html", told.page),
-            changes=told.changes,
+            report_html=await self._store.put("report.html", page.text),
+            html_basis=basis(document.digest, kept.flaky.digest, page.judged, today, page.history),
+            changes=changes,
             agent=agent,
             advice=request.advice,
             broken_elsewhere=len(_broken_elsewhere(found.report)),

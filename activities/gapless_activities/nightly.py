@@ -1,11 +1,7 @@
 """What earlier audits of a site found, kept beside their reports, so that a nightly one says what is new."""
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
-from datetime import date
-from typing import Any, NamedTuple
 
 import structlog
 
@@ -15,60 +11,28 @@ from gapless.contract.link_audit import Changes
 from gapless.encryption import KeyMissing
 from gapless.links.report.document import Report
 from gapless.links.report.history import History, read_history
-from gapless.links.report.page import html
-from gapless.links.report.review import Review, review
-from gapless.links.report.settings import ReportSettings
-from gapless.links.report.suggestions import Advice
-from gapless_activities.findings import Found
+from gapless_activities.pages import Page
 
 log = structlog.get_logger()
 
 
-class Told(NamedTuple):
-    """A report beside the history."""
-
-    page: bytes
-    changes: Changes | None
-
-
-async def tell(
-    store: ArtifactStore,
-    scope: links.Scope,
-    found: Found,
-    settings: ReportSettings,
-    today: date,
-    *,
-    agent: Mapping[str, Any] | None = None,
-    advised: Advice | None = None,
-) -> Told:
-    """Compare a report with what is known of its site, keep what it adds, and write the page for browsers.
+async def tell(store: ArtifactStore, scope: links.Scope, report: Report, page: Page) -> Changes | None:
+    """Keep what a report adds to what is known of its site, and say what differs from the audit before.
 
     The same call on the same day changes nothing more: an activity that is tried again counts once.
 
     Args:
         store: where histories are.
         scope: what the audit covered.
-        found: what it came to.
-        settings: the site's rules.
-        today: the day of the audit.
-        agent: the agent's part of the report.
-        advised: the advice's part.
+        report: of the audit.
+        page: made of it.
 
     Raises:
         StoreUnavailable: the next attempt goes on.
     """
-    name, report = _name(scope), found.report
-    known = await past(store, scope)
-    judged = await asyncio.to_thread(
-        review, report, settings, today=today, history=known, flaky=found.flaky, agent=agent
-    )
-    page = await asyncio.to_thread(html, report, judged.history, agent, judged=judged, advised=advised)
-    kept = await store.put("history.json", json.dumps(judged.history.to_dict()).encode())
-    await store.put_named(name, kept.digest.encode())
-    return Told(page.encode(), _changes(judged, report))
-
-
-def _changes(judged: Review, report: Report) -> Changes | None:
+    kept = await store.put("history.json", page.history)
+    await store.put_named(_name(scope), kept.digest.encode())
+    judged = page.judged
     if judged.ill is not None:
         return Changes(new=0, fixed=0, still_broken=0, ill=judged.ill[:1000])
     if judged.changes is None:

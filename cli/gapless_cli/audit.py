@@ -23,10 +23,11 @@ from gapless.links.report.history import History
 from gapless.links.report.settings import ReportSettings
 from gapless.providers.base import check_known
 from gapless_cli import flags, link_report, revisions
-from gapless_cli.commands import INCOMPLETE, alone, asynchronous, check_provider, check_store, connect
+from gapless_cli.commands import INCOMPLETE, ahead, alone, asynchronous, check_provider, check_store, connect
 from gapless_cli.flags import dollars, duration
 from gapless_cli.follow import introduce, see_through
 from gapless_cli.link_report import Form, LinkReport
+from gapless_cli.made import made_already
 from gapless_cli.output import cost, field, plural, result, result_json, say
 from gapless_cli.site import site
 
@@ -125,6 +126,7 @@ async def audit(
             raise ConfigurationError("there is no revision to decide by; say when to look again with --recheck-after")
         here = alone() or url != target  # only this machine sees a folder's site
         check_known(provider)
+        engine = await ahead() if here else None
         if here:
             await check_store(settings)
             if agent is not None or advice is not None:
@@ -138,7 +140,7 @@ async def audit(
         field("Scope", _scope(request))
         if taken := sorted(declared.keys() - said.keys()):
             field("", f"{', '.join(taken)} as in {TOML}")
-        outcome = await see_through(gapless, run, "The same command")
+        outcome = await see_through(gapless, run, "The same command", engine)
     later = await revisions.of(gapless, run.id)
     revision = await revisions.end(gapless, later) if later and fail_on is FailOn.REVISION else None
     report = await show(
@@ -199,7 +201,8 @@ async def show(
     say("")
     for label, value in summary(outcome):
         field(label, value)
-    written = report.write(output, forms)
+    made = await made_already(gapless, outcome, report) if revision is None else {}
+    written = report.write(output, forms, made)
     field("Files", ", ".join(map(str, written)))
     return report
 

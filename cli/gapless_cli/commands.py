@@ -3,8 +3,10 @@
 import asyncio
 import functools
 import traceback
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager
+from importlib import import_module
 from typing import Any, ParamSpec
 
 import typer
@@ -112,14 +114,27 @@ async def check_store(settings: Settings) -> None:
         raise ConfigurationError(f"artifact store {settings.artifacts_url!r} cannot be used: {reason}") from None
 
 
+async def ahead() -> Process:
+    """Start the process of a crawl, and load what serves it, while others of this process wait for the server.
+
+    Returns:
+        The process, which ends with this one.
+    """
+    from gapless.links import engine
+
+    process = await engine.start()
+    asyncio.get_running_loop().run_in_executor(None, import_module, "gapless_workers.worker")
+    return process
+
+
 @asynccontextmanager
-async def attended(gapless: Gapless, queue: str, *, crawls: bool = False) -> AsyncIterator[None]:
+async def attended(gapless: Gapless, queue: str, engine: Process | None = None) -> AsyncIterator[None]:
     """Serve a run's private queue from this process; on our shared queues others do that.
 
     Args:
         gapless: the connection.
         queue: the run's.
-        crawls: whether the run is going to crawl at once.
+        engine: a process in which the run is going to crawl, as `ahead` started it.
     """
     if queue in set(TaskQueue):
         if not await gapless.has_worker(queue):
@@ -127,10 +142,10 @@ async def attended(gapless: Gapless, queue: str, *, crawls: bool = False) -> Asy
         yield
         return
     from gapless_cli.leaving import bounded
-    from gapless_workers.worker import Ahead, worker
+    from gapless_workers.worker import worker
 
     with ExitStack() as ending:
-        async with worker(gapless.client, gapless.settings, [queue], ahead=Ahead.CRAWL if crawls else Ahead.PROVIDERS):
+        async with worker(gapless.client, gapless.settings, [queue], engine=engine):
             try:
                 yield
             finally:

@@ -1,6 +1,7 @@
 """How a run is followed on the screen until it ends."""
 
 import asyncio
+from asyncio.subprocess import Process
 from typing import Any, TypeVar
 
 from gapless.client import Gapless, Pending, Run, RunFailed, RunNotFound, RunStatus
@@ -12,9 +13,6 @@ from gapless_cli.commands import attended
 from gapless_cli.output import Ticker, field, plural, say
 
 T = TypeVar("T", bound=Model)
-
-EVERY = 0.5
-"""Seconds between looks; the server is local, or the look is one cheap call."""
 
 
 async def introduce(run: Run[Any]) -> None:
@@ -29,14 +27,19 @@ async def introduce(run: Run[Any]) -> None:
                 field("", f"going on at page {pending.heartbeat.get('pages', 0):,}{silent}")
 
 
-async def see_through(gapless: Gapless, run: Run[T], again: str) -> T:
+async def see_through(gapless: Gapless, run: Run[T], again: str, engine: Process | None = None) -> T:
     """Serve and follow a run until its outcome; if that is interrupted, say how to go on.
+
+    Args:
+        gapless: the connection.
+        run: to follow.
+        again: what goes on with it.
+        engine: a process in which the run is going to crawl.
 
     Raises:
         RunFailed: it ended without an outcome.
     """
-    status = await run.status()
-    async with attended(gapless, status.queue, crawls=status.kind == "LinkAudit"):
+    async with attended(gapless, run.queue or (await run.status()).queue, engine):
         try:
             return await follow(gapless, run)
         except RunFailed:
@@ -57,7 +60,7 @@ async def follow(gapless: Gapless, run: Run[T]) -> T:
     try:
         while not ending.done():
             ticker.show("  " + await _line(gapless, await run.status()))
-            await asyncio.wait({ending}, timeout=EVERY)
+            await asyncio.wait({ending}, timeout=ticker.interval)
         outcome = ending.result()
         ticker.show("  " + _ended(outcome))
         return outcome

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gapless.errors import ConfigurationError, GaplessError
 from gapless.links.report.annotations import annotations
-from gapless.links.report.document import Report, ReportFinding, read_report
+from gapless.links.report.basis import basis
+from gapless.links.report.document import Report, ReportFinding, read
 from gapless.links.report.history import History, load_history, save_history
 from gapless.links.report.junit import junit
 from gapless.links.report.markdown import markdown
@@ -41,6 +43,8 @@ NAMES = {
     Form.SARIF: "report.sarif",
 }
 
+NOTHING: Mapping[Form, bytes] = {}
+
 
 class LinkReport:
     """A report under rules.
@@ -59,20 +63,45 @@ class LinkReport:
         history: History | None = None,
         flaky: Sequence[ReportFinding] = (),
     ) -> None:
-        self.document: dict[str, Any] = json.loads(body)
-        self.report: Report = read_report(self.document)
-        self.agent: Mapping[str, Any] | None = self.document.get("agent")
-        self._advice = read_advice(self.document.get("advice"))
+        written = read(body)
+        self.report: Report = written.report
+        self.agent: Mapping[str, Any] | None = written.agent
+        self._advice = read_advice(written.advice)
         self._body = body
+        self._settings = settings
+        self._history = history or History()
+        self._today = datetime.now().astimezone().date()
         self.review: Review = review(
             self.report,
             settings,
-            today=datetime.now().astimezone().date(),
+            today=self._today,
             history=history,
             baseline=_baseline(settings.baseline),
             flaky=flaky,
             agent=self.agent,
         )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What stands in report.json."""
+        document: dict[str, Any] = json.loads(self._body)
+        return document
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the Markdown says nothing but what the audit found: no rules, no history, no agents."""
+        rules = replace(self._settings, fail_on="any") != ReportSettings()
+        return not (rules or self._history != History() or self.agent or self._advice)
+
+    def basis(self, report: str, flaky: str) -> str | None:
+        """Return what the page for browsers is made of, None with a baseline; arguments as of `basis.basis`."""
+        if self._settings.baseline is not None:
+            return None
+        return basis(report, flaky, self.review, self._today, self._known)
+
+    @cached_property
+    def _known(self) -> bytes:
+        return self.review.history.to_bytes()
 
     def markdown(self, limit: int | None = None) -> str:
         """Return the report as Markdown; with a limit, without the parts of agents and with long lists cut."""
@@ -90,8 +119,13 @@ class LinkReport:
         """Return the lines that a code host's runner shows at the files they name."""
         return annotations(self.report, self.review)
 
-    def write(self, folder: Path, forms: Sequence[Form]) -> list[Path]:
+    def write(self, folder: Path, forms: Sequence[Form], made: Mapping[Form, bytes] = NOTHING) -> list[Path]:
         """Write the forms and the history, and return where the forms are.
+
+        Args:
+            folder: for all of them.
+            forms: to write.
+            made: those that are there already.
 
         Raises:
             GaplessError: they cannot be written; says what is kept.
@@ -99,8 +133,8 @@ class LinkReport:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for form in forms:
-                (folder / NAMES[form]).write_bytes(self._written(form))
-            save_history(folder / HISTORY, self.review.history)
+                (folder / NAMES[form]).write_bytes(made[form] if form in made else self._written(form))
+            save_history(folder / HISTORY, self._known)
         except OSError as error:
             reason = f"the report could not be written to {folder} ({error.strerror})"
             raise GaplessError(f"{reason}; it is kept, gapless show prints it") from None

@@ -14,6 +14,10 @@ from gapless.text import printable
 from gapless_cli import flags
 from gapless_workers.main import leave
 
+TURN = 0.0005
+"""Seconds that a thread has Python for while another wants it. Python's own 5 ms are what each step of a conversation
+with the server waits for while a thread loads a module, or writes a report."""
+
 INTERRUPTED, BROKEN_PIPE = 130, 141
 COLLECT_AFTER = 50_000
 """Objects between two collections of garbage: modules and reports are none, and looking at them costs."""
@@ -49,6 +53,7 @@ class Lazy(TyperGroup):
             return None
         module = import_module(f"gapless_cli.{_MODULES.get(cmd_name, cmd_name)}")
         gc.freeze()  # modules stay
+        gc.enable()
         if (group := getattr(module, "app", None)) is None:
             group = _typer()
             group.command(cmd_name)(getattr(module, "list_" if cmd_name == "list" else cmd_name))
@@ -92,7 +97,9 @@ def _options(
 
 def main() -> NoReturn:
     """Run a command and leave with its exit code; an error is one line on stderr."""
+    sys.setswitchinterval(TURN)
     gc.set_threshold(COLLECT_AFTER)
+    gc.disable()  # until what the command needs is loaded
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal speaks UTF-8

@@ -11,16 +11,13 @@ from time import monotonic
 from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gapless.contract.interaction import Cost, Usage
 from gapless.text import printable
 
 LABEL_WIDTH = 10
-QUIET = 5.0
-"""Seconds between two lines of progress where they cannot be rewritten."""
+LIVE, QUIET = 0.5, 5.0
+"""Seconds between two lines of progress where they can be rewritten, and where they cannot."""
 
 
 def say(line: str) -> None:
@@ -59,6 +56,10 @@ def _jsonable(value: Any) -> Any:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table to stdout; the first column, which is to be copied, is never folded."""
+    from rich.console import Console  # few commands have one
+    from rich.table import Table
+    from rich.text import Text
+
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(header))
     for number, name in enumerate(header):
         grid.add_column(name, overflow="fold", no_wrap=number == 0)
@@ -86,6 +87,8 @@ class Ticker:
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
+        self.interval = LIVE if self._live else QUIET
+        """Seconds after which the next line is wanted."""
         self._line = ""
         self._said = ""
         self._at = -QUIET

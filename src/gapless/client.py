@@ -109,13 +109,17 @@ class RunStatus:
 class Run(Generic[T]):
     """A run that was started: `id` names it for ever, `url` is its page in the Temporal UI, where there is one."""
 
-    def __init__(self, gapless: "Gapless", handle: WorkflowHandle[Any, T], *, attached: bool) -> None:
+    def __init__(
+        self, gapless: "Gapless", handle: WorkflowHandle[Any, T], *, attached: bool, queue: str | None = None
+    ) -> None:
         self._gapless = gapless
         self._handle = handle
         self.id = handle.id
         self.url = gapless.server.run_url(handle.id)
         self.attached = attached
         """Whether the run was there before, and nothing new was started."""
+        self.queue = queue
+        """The task queue that it was started on; None when it was there before."""
 
     async def result(self) -> T:
         """Wait for the outcome.
@@ -267,7 +271,7 @@ class Gapless:
             return await self._attach(error.workflow_id, plan.result_type, fingerprint)
         except RPCError as error:
             raise _refused(error) from None
-        return Run(self, handle, attached=False)
+        return Run(self, handle, attached=False, queue=queue or plan.queue)
 
     def _refuse_in_clear(self, request: Request) -> None:
         """Refuse a sensitive request that would be kept as it is."""

@@ -9,8 +9,8 @@ from gapless.contract.link_audit import Changes
 from gapless.links import Scope, crawl
 from gapless.links.report.document import flaky, report_of
 from gapless.links.report.settings import ReportSettings
-from gapless_activities.findings import Found
-from gapless_activities.nightly import tell
+from gapless_activities.nightly import past, tell
+from gapless_activities.pages import Matter
 from unit.links.httpsite import Reply, Route, Site, page
 
 DAY = date(2026, 1, 1)
@@ -35,9 +35,10 @@ async def night(
     """Audit the site as it is in a night."""
     site.routes = routes
     seen = await crawl(Scope(site.url))
-    found = Found(report_of(seen), flaky(seen))
-    told = await tell(store, seen.scope, found, ReportSettings(), DAY + timedelta(days=number))
-    return told.changes, told.page.decode()
+    known = await past(store, seen.scope)
+    matter = Matter(report_of(seen), flaky(seen), ReportSettings(), DAY + timedelta(days=number), known)
+    made = await matter.page()
+    return await tell(store, seen.scope, matter.report, made), made.text.decode()
 
 
 async def test_each_night_says_what_has_changed(store: ArtifactStore) -> None:

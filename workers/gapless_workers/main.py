@@ -1,7 +1,6 @@
 """How a process that used Temporal's SDK runs and ends."""
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Coroutine
@@ -26,7 +25,6 @@ def run_main(main: Coroutine[Any, Any, int | None]) -> NoReturn:
 
 def leave(code: int) -> NoReturn:
     """Flush what was written, and end the process here."""
-    gc.collect()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # whoever read it has gone
             stream.flush()

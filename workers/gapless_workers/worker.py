@@ -1,11 +1,11 @@
 """A worker: workflows and activities on their task queues, stopped without dropping a POST in flight."""
 
 import asyncio
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum, auto
 from typing import Any
 
 import structlog
@@ -36,13 +36,6 @@ HEARTBEAT_THROTTLE = timedelta(milliseconds=20)
 RUNNER: WorkflowRunner = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("gapless", "structlog")
 )
-
-
-class Ahead(Enum):
-    """What takes a while to load, and is of no use to a run of another kind."""
-
-    PROVIDERS = auto()
-    CRAWL = auto()
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ async def worker(
     settings: Settings,
     queues: Sequence[str] = tuple(TaskQueue),
     *,
-    ahead: Ahead = Ahead.PROVIDERS,
+    engine: Process | None = None,
     interceptors: Sequence[Any] = (),
 ) -> AsyncIterator[None]:
     """Serve the queues until the block is left; a POST in flight is then waited for.
@@ -96,7 +89,8 @@ async def worker(
         client: of the server.
         settings: of this worker.
         queues: what to serve.
-        ahead: what is made ready before the first task asks for it.
+        engine: a process for the first crawl, for which this worker is there; without one it makes ready to ask
+            providers.
         interceptors: of activities and workflows, besides our own.
 
     Raises:
@@ -104,7 +98,7 @@ async def worker(
     """
     store = ArtifactStore.of(settings)
     interactions = ProviderActivities(settings, store)
-    audits = AuditActivities(settings, store)
+    audits = AuditActivities(settings, store, engine)
     advisors = Advisors(settings, store)
     conclusions = Conclusions(store, audits, advisors)
     lanes = LaneActivities(store, audits, advisors, conclusions)
@@ -112,9 +106,7 @@ async def worker(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(interactions.aclose)
         stack.push_async_callback(audits.aclose)
-        if ahead is Ahead.CRAWL:
-            await audits.start_engine()
-        opening = asyncio.create_task(interactions.open_configured()) if ahead is Ahead.PROVIDERS else None
+        opening = asyncio.create_task(interactions.open_configured()) if engine is None else None
         wares = {queue: _wares(queue, interactions, audits, advisors, lanes, others, conclusions) for queue in queues}
         workers = [_worker(client, settings, queue, served, interceptors) for queue, served in wares.items()]
         for each in workers:

@@ -212,14 +212,16 @@ class Changes(Model):
 class AuditOutcome(Crawled):
     """The end of an audit: the crawl's counters, the reports in the artifact store, and the agent's part.
 
-    `report_markdown` and `report_json` depend on the site alone; `report_html` has the history, too. `changes` is None
-    where there was no audit before, `advice` where nothing is broken or nobody was to be asked.
+    `report_markdown` and `report_json` depend on the site alone; `report_html` has the history, too, and `html_basis`
+    tells what it was made of, see `gapless.links.report.basis`. `changes` is None where there was no audit before,
+    `advice` where nothing is broken or nobody was to be asked.
     """
 
     url: str
     report_markdown: Artifact
     report_json: Artifact
     report_html: Artifact | None = None
+    html_basis: Digest | None = None
     changes: Changes | None = None
     agent: AgentReport | None = None
     advice: Advice | None = None

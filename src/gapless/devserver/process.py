@@ -31,6 +31,8 @@ _DYNAMIC_CONFIG = (
     "frontend.enableServerVersionCheck=false",
     "frontend.enableUpdateWorkflowExecution=true",
     "frontend.enableUpdateWorkflowExecutionAsyncAccepted=true",
+    # An activity comes with the answer to the task that asked for it; servers from 1.32 on do so by themselves.
+    "system.enableActivityEagerExecution=true",
     # With several partitions, a task that waited for minutes may wait another until the right one is polled.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",

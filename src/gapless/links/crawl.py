@@ -33,6 +33,8 @@ SAMPLE = 50
 """One page in so many is read again although the server says that it has not changed."""
 
 EMPTY: Mapping[str, Record] = {}
+NEVER = object()
+"""Is noted of what was never asked for."""
 
 Seal = Callable[[bytes], Awaitable[None]]
 Report = Callable[[Progress], None]
@@ -446,7 +448,7 @@ class _Audit:
         """Fetch the site's robots.txt, over redirects, and read its rules."""
         url = f"{self._scope.site}/robots.txt"
         for _ in range(ROBOTS_HOPS):
-            result = await self._one(url, TEXT)
+            result = await self._once(url, TEXT)
             if result.location is None:
                 break
             url = urls.split_fragment(result.location)[0]
@@ -455,10 +457,10 @@ class _Audit:
 
     async def _probe(self) -> None:
         """Find out whether the site says 200 for what does not exist, and tell those who read its pages."""
-        probe = await self._one(self._scope.site + soft404.path(self._scope.host), LOOK)
+        probe = await self._once(self._scope.site + soft404.path(self._scope.host), LOOK)
         if probe.status != 200 or probe.more is None:
             return
-        start = await self._one(self._scope.start, LOOK)
+        start = await self._once(self._scope.start, LOOK)
         if start.more is None or not soft404.is_soft_404(soft404.Look(*start.more), soft404.Look(*probe.more)):
             self._pool.tell(("probe", probe.more))  # else it is an application that answers everything alike
 
@@ -473,6 +475,22 @@ class _Audit:
             for record in records:
                 if record.status == answer.status:
                     record.error = f"blocked_{record.status}"
+
+    async def _once(self, url: str, want: int) -> Result:
+        result = await self._beside(self._job(url, want))
+        assert result is not None  # it is not asked whether it has changed
+        return result
+
+    async def _beside(self, job: Job) -> Result | None:
+        """Do a job once in an audit, however often that is interrupted; None when nothing has changed."""
+        name, asks = f"{job.want} {job.url}", bool(job.etag or job.modified)
+        noted = self._journal.beside.get(name, NEVER)
+        if noted is not NEVER and (noted or asks):
+            return Result(**noted) if noted else None
+        result = (await self._do(job)).result
+        if result is None or not (result.error in TRANSIENT_ERRORS or result.status in {429, *TRANSIENT_STATUSES}):
+            self._journal.note(name, result and result._asdict() | {"links": ""})
+        return result
 
     async def _one(self, url: str, want: int) -> Result:
         result = (await self._do(self._job(url, want))).result
@@ -503,7 +521,7 @@ class _Audit:
             known = self._known.get(url, Record(url))
             asks = known.kind == "sitemap" and not self._sampled(url)
             job = self._job(url, SITEMAP)
-            result = (await self._do(job._replace(etag=known.etag, modified=known.modified) if asks else job)).result
+            result = await self._beside(job._replace(etag=known.etag, modified=known.modified) if asks else job)
             if result is None:
                 self._seed(known)
             elif result.more is not None and result.status == 200:

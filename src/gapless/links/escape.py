@@ -55,9 +55,10 @@ def prose(text: str) -> str:
 def code(text: str, limit: int = MAX_SHOWN) -> str:
     """Write text as a code span, in which Markdown, HTML and mentions mean nothing."""
     shown = visible(text, limit) or " "
-    fence = "`" * (1 + max((len(run) for run in _FENCE.findall(shown)), default=0))
-    pad = " " if "`" in shown else ""
-    return f"{fence}{pad}{shown}{pad}{fence}"
+    if "`" not in shown:
+        return f"`{shown}`"
+    fence = "`" * (1 + max(len(run) for run in _FENCE.findall(shown)))
+    return f"{fence} {shown} {fence}"
 
 
 def markup(text: str, limit: int = MAX_SHOWN) -> str:

@@ -4,6 +4,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 from gapless.links import check, segments
@@ -218,10 +219,14 @@ class Crawl:
     def to_bytes(self) -> bytes:
         """Write it down; equal crawls give equal bytes."""
         records = [record for _, record in sorted(self.records.items())]
-        new: dict[int, int] = {}  # numbers in the order of the records, whatever order the answers came in
-        links = [array("I", [new.setdefault(number, len(new)) for number in record.links]) for record in records]
+        # Numbers in the order of the records, whatever order the answers came in.
+        used = dict.fromkeys(chain.from_iterable(record.links for record in records))
+        new = array("I", bytes(4 * len(self.names)))
+        for number, old in enumerate(used):
+            new[old] = number
+        links = [array("I", map(new.__getitem__, record.links)) for record in records]
         return segments.pack(
-            [self.names[number] for number in new],
+            [self.names[number] for number in used],
             records,
             links,
             scope=asdict(self.scope),

@@ -94,6 +94,9 @@ class Journal:
         previous: Mapping[str, Record] | None = None,
     ) -> None:
         self.known: dict[str, Record] = {}
+        self.beside: dict[str, Any] = {}
+        """What was noted, by name."""
+        self._noted: dict[str, Any] = {}
         self._numbers = numbers
         self._seal = seal
         self._sealing: asyncio.Task[None] | None = None
@@ -110,6 +113,7 @@ class Journal:
                     record.links = array("I", [places[number] for number in record.links])
             self.known.update((record.url, record) for record in records)
             self.known.update((url, previous[url]) for url in more["same"] if previous and url in previous)
+            self.beside |= more.get("beside", {})
         self._written = len(numbers.names)
         self._sealed_at = time.monotonic()
 
@@ -127,6 +131,10 @@ class Journal:
         if len(self._new) + len(self._same) >= RECORDS or time.monotonic() - self._sealed_at >= SECONDS:
             await self._flush()
 
+    def note(self, name: str, what: Any) -> None:
+        """Remember, with the next segment, what is no record but can be said in JSON."""
+        self.beside[name] = self._noted[name] = what
+
     async def close(self) -> None:
         """Seal what is left."""
         if self._seal is not None:
@@ -135,11 +143,11 @@ class Journal:
 
     async def _flush(self) -> None:
         await self._settle()
-        if (self._new or self._same) and self._seal is not None:
+        if (self._new or self._same or self._noted) and self._seal is not None:
             links = [record.links for record in self._new]
-            segment = pack(self._numbers.names[self._written :], self._new, links, same=self._same)
+            segment = pack(self._numbers.names[self._written :], self._new, links, same=self._same, beside=self._noted)
             self._written = len(self._numbers.names)
-            self._new, self._same = [], []
+            self._new, self._same, self._noted = [], [], {}
             self._sealing = asyncio.ensure_future(self._seal(segment))
         self._sealed_at = time.monotonic()
 

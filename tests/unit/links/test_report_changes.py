@@ -247,7 +247,7 @@ def test_the_history_survives_its_file(tmp_path: Path) -> None:
     assert load_history(path) == History()
     agent = {"verdict": {"precision": 1.0, "recall": None}}
     history = nights(report(A), report(A, B), flaky=(C,), agent=agent)[1].history
-    save_history(path, history)
+    save_history(path, history.to_bytes())
     assert load_history(path) == history
     assert [child.name for child in tmp_path.iterdir()] == ["history.json"]
     path.write_text("{")

@@ -111,7 +111,7 @@ async def test_a_crawl_that_dies_again_and_again_goes_on(serve: Serve) -> None:
     again = await crawl(Scope(site.url), resume=segments)
     assert again.to_bytes() == whole.to_bytes()
     pages = {page.removeprefix(site.url) for page in whole.places}
-    assert set(site.requests) == {"/robots.txt", "/sitemap.xml", soft404.path(whole.scope.host), *pages}
+    assert set(site.requests) == pages
 
 
 async def test_a_killed_process_leaves_nothing_running_and_can_be_resumed(serve: Serve, tmp_path: Path) -> None:
@@ -194,3 +194,29 @@ async def die(site: Site, segments: list[bytes], requests: int) -> None:
     dead = True
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_stands_beside_the_pages_is_asked_for_once(serve: Serve) -> None:
+    """An audit that goes on has read robots.txt, the sitemaps, and how the site says that a page does not exist."""
+    site = await serve(
+        {
+            "/robots.txt": "User-agent: *\nDisallow: /private\nSitemap: /index.xml\nSitemap: /gone.xml\n",
+            "/index.xml": Reply("<sitemapindex><sitemap><loc>/a.xml</loc></sitemap></sitemapindex>", type="text/xml"),
+            "/a.xml": Reply("<urlset><url><loc>/named</loc></url></urlset>", type="text/xml"),
+            "/named": page("/private/", "/broken"),
+            "/": page("/missing"),
+            "/missing": page(extra="<h1>Not found</h1>"),
+        }
+    )
+    site.routes = {**site.routes, soft404.path(Scope(site.url).host): page(extra="<h1>Not found</h1>")}
+    segments: list[bytes] = []
+
+    async def seal(segment: bytes) -> None:
+        segments.append(segment)
+
+    whole = await crawl(Scope(site.url), seal=seal)
+    assert any(found.reason == "soft_404" for found in whole.findings())
+    site.requests.clear()
+    again = await crawl(Scope(site.url), resume=segments)
+    assert report_json(again) == report_json(whole)
+    assert set(site.requests) == {page.removeprefix(site.url) for page in whole.places}

@@ -8,9 +8,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from gapless.links import check
 from gapless.links.result import Crawl, Finding
@@ -176,6 +176,22 @@ def fingerprint(broken: Iterable[ReportFinding]) -> str:
     """Return the SHA-256 of the sorted (page, target, reason); it changes when what is broken changes."""
     rows = sorted({(found.page, found.target, found.reason) for found in broken})
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+class Written(NamedTuple):
+    """What stands in a report.json: the auditor's part, and those of the agents that were asked."""
+
+    report: Report
+    agent: Mapping[str, Any] | None
+    advice: Mapping[str, Any] | None
+
+
+@lru_cache(maxsize=1)  # a process that serves one audit reads its report three times
+def read(body: bytes) -> Written:
+    """Read the bytes of a report.json; errors as of `read_report`."""
+    document = json.loads(body)
+    report = read_report(document)
+    return Written(report, document.get("agent"), document.get("advice"))
 
 
 def read_report(document: object) -> Report:

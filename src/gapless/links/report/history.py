@@ -128,6 +128,10 @@ class History:
             "flaky": [{"target": each.target, "dates": [day.isoformat() for day in each.dates]} for each in self.flaky],
         }
 
+    def to_bytes(self) -> bytes:
+        """Write it down, for a file or a store."""
+        return write(self.to_dict())
+
 
 def read_history(document: object) -> History:
     """Read what `History.to_dict` wrote. Raises ValueError, in one line, when it is something else."""
@@ -161,10 +165,10 @@ def load_history(path: Path) -> History:
         raise ValueError(f"{path}: {error}") from None
 
 
-def save_history(path: Path, history: History) -> None:
+def save_history(path: Path, history: bytes) -> None:
     """Write a history file, whole or not at all. Raises OSError when it cannot be written."""
     part = path.with_name(path.name + ".part")
-    part.write_bytes(write(history.to_dict()))
+    part.write_bytes(history)
     part.replace(path)
 
 

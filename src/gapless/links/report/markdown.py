@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 
 from gapless.links import check, escape, urls
@@ -150,7 +151,7 @@ class _Markdown:
     def _line(self, group: Group, *, place: bool = True) -> str:
         found = group.found
         target = escape.code(found.target) if found.reason == "bad_url" else self._url(found.target)
-        parts = [f"- [{escape.prose(label(found.reason))}] {target}"]
+        parts = [f"- [{_label(found.reason)}] {target}"]
         if found.chain and found.chain[-1][0] != urls.split_fragment(found.target)[0]:
             parts.append(f" → {self._url(found.chain[-1][0])}")
         if found.text:
@@ -166,11 +167,13 @@ class _Markdown:
         return "".join(parts) + self._age(found)
 
     def _age(self, found: ReportFinding) -> str:
+        if found.result != check.BROKEN:
+            return ""
         key = self._report.key(found)
         if key in self._new:
             return ", new"
         known = self._review.links.get(key)
-        if known is None or found.result != check.BROKEN or known.nights < 2:
+        if known is None or known.nights < 2:
             return ""
         return f", since {known.first_seen}"
 
@@ -181,6 +184,11 @@ class _Markdown:
         pages = [self._url(page) for page in group.pages[:EXAMPLES]]
         rest = len(group.pages) - len(pages)
         return ", ".join(pages) + (f" and {rest} more pages" if rest else "")
+
+
+@lru_cache(maxsize=100)
+def _label(reason: str) -> str:
+    return escape.prose(label(reason))
 
 
 def _is_fragment(group: Group) -> bool:

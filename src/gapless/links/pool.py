@@ -123,11 +123,10 @@ class _Peer(asyncio.Protocol):
 
     def links(self, result: Result, numbers: Numbers) -> "array[int]":
         """Return the audit's numbers of the links of a result."""
-        if not result.links:
-            return _NO_LINKS
-        del self._names[result.first :], self._numbers[result.first :]
-        self._numbers += map(numbers.__getitem__, result.names)
-        self._names += map(numbers.names.__getitem__, self._numbers[result.first :])
+        if result.names:
+            del self._names[result.first :], self._numbers[result.first :]
+            self._numbers += map(numbers.__getitem__, result.names)
+            self._names += map(numbers.names.__getitem__, self._numbers[result.first :])
         links, known, names = array("I", result.links), self._numbers, self._names
         return array("I", [numbers[names[n]] for n in links] if numbers.dropped else [known[n] for n in links])
 

@@ -19,6 +19,8 @@ from gapless.links.record import SHARE, Numbers, Record
 TARGETS, TARGETS_OF_A_PAGE, TARGET = 16_000_000, 8_000, 100
 """Bytes of distinct targets that all pages may bring beyond their own, those that are a page's own, and what a target
 costs besides its characters. A share is never halved when it is no more than a page's own targets."""
+TOGETHER = 1_000
+"""Records whose targets are looked at together, as long as they are not too much."""
 
 
 def fitting(names: Sequence[str], links: Sequence[int], share: int) -> int:
@@ -41,13 +43,13 @@ class Shares:
         self._numbers = numbers
         self._room = TARGETS
         self._known: set[int] = set()
-        self._arrived = self._bytes = 0
         self.begin()
 
     def begin(self) -> None:
         """Begin with a visit, the one before being settled."""
         self._records: list[Record] = []
-        self._first = len(self._numbers.names)
+        self._first = self._seen = len(self._numbers.names)
+        self._arrived = 0
         self._clear()
 
     def free(self, links: Iterable[int]) -> set[int]:
@@ -65,15 +67,18 @@ class Shares:
         """
         taken = [record for record in records if record.links or record.cut]
         self._records += taken
-        self.share = min([self.share, *(record.cut for record in taken if record.cut)])
-        self._add(taken)
-        self._shrink()
+        self.share = min([self.share, *[record.cut for record in taken if record.cut]])
+        if self.share < SHARE or self.overflow():
+            self._shrink()
+        elif len(self._records) - self._added >= TOGETHER:
+            self._add()
 
     def overflow(self) -> bool:
-        """Say whether what has arrived since the beginning is too much already, whatever was taken of it."""
-        self._bytes += self._size(range(self._arrived, len(self._numbers.names)))
-        self._arrived = len(self._numbers.names)
-        return self._bytes > self._room
+        """Say whether the names that are new since the beginning may be too much, whatever was taken of them."""
+        arrived = range(self._seen, len(self._numbers.names))
+        self._seen = arrived.stop
+        self._arrived += self._size(arrived)
+        return self._arrived > self._room
 
     def settle(self) -> set[int]:
         """End the visit: cut what is too much of all that was taken, and return the targets that are new."""
@@ -85,11 +90,11 @@ class Shares:
         return new
 
     def _clear(self) -> None:
-        self._arrived = self._first
+        self._added = self._counted = 0
+        self._swept = self._first
         self._new: set[int] = set()
         self._bytes = 0
         self._beyond: set[int] = set()
-        self._uncounted: list[Record] = []
 
     def _size(self, numbers: Iterable[int]) -> int:
         names = self._numbers.names
@@ -97,40 +102,38 @@ class Shares:
 
     def _shrink(self) -> None:
         """Make the shares smaller until what was taken fits."""
+        self._add()
         while self._bytes > self._room and self._brought() > self._room:  # the latter is never more, and costs more
             self.share //= 2
-            self._cut()
+            self._clear()
+            self._add()
+
+    def _add(self) -> None:
+        """Find out which targets are new on the records that came last, and cut these to what the share is."""
+        records, self._added = self._records[self._added :], len(self._records)
+        if self.share < SHARE:
+            for record in records:
+                self._fit(record)
+        new = set().union(*[record.links for record in records]) - self._known - self._new
+        self._new |= new
+        self._bytes += self._size(new)
+        if self.share < SHARE:
+            arrived = range(self._swept, len(self._numbers.names))
+            self._swept = arrived.stop
+            self._numbers.drop(set(arrived) - self._new)
 
     def _brought(self) -> int:
         """Return the bytes of new targets that pages bring beyond their own."""
         names, new, beyond = self._numbers.names, self._new, self._beyond
-        for record in self._uncounted:
+        for record in self._records[self._counted :]:
             own = 0
             for number in record.links:
                 if number in new:
                     own += len(names[number]) + TARGET
                     if own > TARGETS_OF_A_PAGE:
                         beyond.add(number)
-        self._uncounted = []
+        self._counted = len(self._records)
         return self._size(beyond)
-
-    def _cut(self) -> None:
-        """Cut all records of the visit to what the share is now."""
-        self._clear()
-        self._add(self._records)
-
-    def _add(self, records: list[Record]) -> None:
-        if self.share < SHARE:
-            for record in records:
-                self._fit(record)
-        new = set().union(*(record.links for record in records)) - self._known - self._new
-        self._new |= new
-        self._bytes += self._size(new)
-        self._uncounted += records
-        arrived = range(self._arrived, len(self._numbers.names))
-        self._arrived = arrived.stop
-        if unused := set(arrived) - self._new:
-            self._numbers.drop(unused)
 
     def _fit(self, record: Record) -> None:
         count = fitting(self._numbers.names, record.links, self.share)

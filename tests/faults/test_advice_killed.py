@@ -8,8 +8,7 @@ from faults.mortals import Mortals
 from gapless.testing.emulator import Emulator
 
 ADVISOR = f"agents/{AGENT}"
-MOMENTS = (
-    "after:submit",  # a kill before is held for a person, as that of any task
+MOMENTS = (  # not in the submission: until the server knows of it, it is held for a person, as that of any task
     "after:poll",
     "return:poll",
     "during:advice-answer.json:1",

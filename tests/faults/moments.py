@@ -15,7 +15,7 @@ WRITTEN = {"verdict": ("claims.json", "verdict.json"), "report": ("report.md", "
 STALLS = {
     "fetch": ("before:serve",),
     "seal": ("after:serve",),
-    "report": ("before:report_in_lane", "after:report_in_lane"),
+    "report": ("before:report_in_lane",),
 }
 AUDITOR = "Gapless/"
 """Begins its user agent; the agent beside it has another one."""

@@ -4,8 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from conftest import WorkerProcess, until
-from faults.moments import Asked, Moment
+from faults.moments import SEED, Asked, Moment
 from faults.runs import audit, large
 from gapless import AuditOutcome, Gapless, Settings
 from gapless.artifacts import ArtifactStore
@@ -65,7 +67,10 @@ class Mortals:
             asks_for = {"public": PUBLIC, "agent": agent, "advisor": advisor}
             run = await self._gapless.start(audit(site.url).model_copy(update=asks_for), id=name, queue=name)
             if moment is not None:
-                await until(lambda: worker.process.poll() is not None or worker.says("stalled "))
+                try:
+                    await until(lambda: worker.process.poll() is not None or worker.says("stalled "))
+                except AssertionError:
+                    pytest.fail(f"{moment} was not reached; again with GAPLESS_TEST_SEED={SEED}")
                 worker.kill()
                 self._start(name)
             outcome = await run.result()

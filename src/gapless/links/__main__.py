@@ -179,4 +179,6 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # nobody has a use for the crawl, and to take it apart costs as much as to read it back

@@ -74,7 +74,7 @@ async def test_on_another_machine(
 
 
 async def test_killed_at_any_moment(mortals: Mortals) -> None:
-    """Ten moments, drawn anew each time: no report shows that the worker was killed, or when."""
+    """Ten moments, drawn from a seed: no report shows that the worker was killed, or when."""
     alone, judged = await asyncio.gather(mortals.audit(), mortals.audit(agent=AGENT))
     moments = draw(SEED, segments=SMALL // SEALED, crawling=judged.asked.crawling, requests=judged.asked.requests)
     agents = [AGENT if moment.agent else None for moment in moments]

@@ -103,13 +103,15 @@ class Connection:
         self._rest = b""
         self._reused = False
         self._active = False
+        self._drained = False
+        """Whether all that is there was read, just now."""
         self.seconds_left = 0.0
         """Of the deadline, while a big body waits."""
 
     def is_quiet(self) -> bool:
         """Say whether it is open and nobody speaks unasked: what would be taken for the answer to the next request."""
-        if not self.open:
-            return False
+        if not self.open or self._drained:
+            return self.open
         assert self._socket is not None
         try:
             self._socket.recv(1)
@@ -262,6 +264,7 @@ class Connection:
                 self._client.selector.modify(self._socket, selectors.EVENT_READ, self._event)
         while self.open and not self._waits and mask & selectors.EVENT_READ and self._receive():
             pass
+        self._drained = False
 
     def _receive(self) -> bool:
         """Read once; say whether more may be there that the selector does not know of."""
@@ -279,9 +282,11 @@ class Connection:
         if not data:
             self._ended()
             return False
+        more = self.scheme == "https"
         self._wire += len(data)
+        self._drained = not more and len(data) < CHUNK
         self._go_on(data)
-        return self.scheme == "https"
+        return more
 
     def _go_on(self, data: bytes) -> None:
         try:

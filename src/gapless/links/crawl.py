@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import chain
 from zlib import crc32
 
 from gapless.links import check, soft404, urls
@@ -257,8 +258,8 @@ class _Audit:
         await self._ask(self._job(url, PAGE) for url in others if "?" not in url)
         broken = (each for url, each in found.items() if url not in passing)
         lasting = {each.url: each for each in broken if check.standing(each)[0] == check.BROKEN}
-        queries = [self._job(url, PAGE) for url in others if "?" in url]
-        await self._ask([*queries, *self._retries(lasting)], lasting)
+        queries = (self._job(url, PAGE) for url in others if "?" in url)
+        await self._ask(chain(queries, self._retries(lasting)), lasting)
 
     async def _ask(self, jobs: Iterable[Job], earlier: Mapping[str, Record] = EMPTY) -> None:
         """Work on jobs, and keep what comes of them until it is visited."""
@@ -300,7 +301,7 @@ class _Audit:
     async def _visit(self, addresses: Sequence[str], want: int, phase: str = "crawling") -> None:
         """Visit addresses that were not visited yet, or take what is known of them."""
         known: list[Record] = []
-        new: list[Job] = []
+        new: list[str] = []
         for url in addresses:
             if url in self.crawl.records and self.crawl.records[url].kind == "sitemap":
                 continue  # it was read before all others
@@ -308,10 +309,10 @@ class _Audit:
             if record is not None and (record.ids is not None or record.error or want != IDS or record.kind != "html"):
                 known.append(record)
             else:
-                new.append(self._job(url, want))
+                new.append(url)
         self._shares.begin()
         self._take(known)
-        async for records in self._records(new):
+        async for records in self._records(self._job(url, want) for url in new):
             self._take(records)
             self._report(phase)
         self._settle()
@@ -347,7 +348,7 @@ class _Audit:
         twin = self._twin(url) if want == PAGE else None
         digest = twin.digest if twin else ""
         if known is None or known.error or known.recovered or known.cut:
-            return Job(self._jobs, url, want, digest=digest)
+            return Job(self._jobs, url, want, digest=digest, status=200 if digest else 0)
         if known.status != 200 or known.attempts > 1:
             likely = 0 if twin or known.chain or _may_pass(known) else known.status or 0
             return Job(self._jobs, url, want, digest=digest, status=likely, location=known.location or "")
@@ -693,9 +694,7 @@ class _Audit:
                 continue
             self._jobs += 1
             jobs[self._jobs] = page
-            source = self.crawl.sources.get(page)
-            base = source.base if source else None
-            todo.append(Job(self._jobs, page, PLACES, targets=tuple(sorted(targets)), base=base))
+            todo.append(_job_of_places(self._jobs, self.crawl.sources[page], targets))
         async with aclosing(self._pool.run(todo, self._numbers)) as batches:
             async for batch in batches:
                 for job, result, _ in batch:
@@ -753,6 +752,13 @@ def missing(targets: Iterable[str], records: Mapping[str, Record], allowed: Call
         if journey.fault is None and unread and allowed(url):
             wanted[url] = wanted.get(url, False) or ids
     return wanted
+
+
+def _job_of_places(number: int, page: Record, targets: Iterable[str]) -> Job:
+    """Return a job that reads a page again for where links stand on it; it is likely to be what it was just now."""
+    likely = page.status or 0 if page.digest and not page.chain else 0
+    wanted = tuple(sorted(targets))
+    return Job(number, page.final, PLACES, digest=page.digest, targets=wanted, base=page.base, status=likely)
 
 
 def _may_pass(record: Record) -> bool:

@@ -82,6 +82,7 @@ _HTML_START = re.compile(
 _META_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML_CHARSET = re.compile(rb"<\?xml[^>]+?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MARKED_BY = tuple(mark for mark, _ in _MARKS)
 _TEXT_CODECS = re.compile(r"utf-8|utf-16|cp\d|iso8859|iso2022_jp$|koi8|gb|big5|euc_|shift_jis|mac-|tis-620")
 
 # Without events a `selectedcontent` element gets no copy of the selected option, which would repeat its links, and
@@ -300,9 +301,8 @@ def _is_css(attributes: Attributes) -> bool:
 
 def _codec_of(body: bytes, charset: str) -> tuple[int, str]:
     """Return the length of the byte order mark and the codec."""
-    for mark, codec in _MARKS:
-        if body.startswith(mark):
-            return len(mark), codec
+    if body.startswith(_MARKED_BY):
+        return next((len(mark), codec) for mark, codec in _MARKS if body.startswith(mark))
     if codec := _codec(charset):
         return 0, codec
     start = body[:1024]

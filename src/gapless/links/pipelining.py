@@ -1,4 +1,4 @@
-"""Requests that are sent on one connection at once, for what is likely to be as it was."""
+"""Requests that are sent on one connection at once, for what is likely to be as it is known."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ AT_ONCE = 16
 
 
 class Pipelining:
-    """Jobs of which the last audit knows what comes of them, done without a pause between answer and next request.
+    """Jobs of which it is known what comes of them, done without a pause between answer and next request.
 
     A server answers the requests on a connection in their order, one by one (RFC 9112, 9.3.2), so it has no more to do
     at a time than without. An answer is believed if it is the one that is known, or a failure, which is confirmed alone
     before it counts; all else is asked for again, alone, so that nothing is said of an address for the company it was
-    in. How many are sent at once grows while connections last, and falls back to one when a server closes one; trouble
-    ends it for good.
+    in. How many are sent at once grows while answers are what is known, is halved when one is not, and falls back to
+    one when a server closes a connection; trouble ends it for good.
     """
 
     def __init__(self, child: "Child") -> None:
@@ -45,18 +45,31 @@ class Pipelining:
 
     def _go(self) -> None:
         self._queues = False
-        count = min(len(self._waiting), max(1, self._at_once))
-        Pipeline(self, self._child, [self._waiting.popleft() for _ in range(count)]).go()
+        Pipeline(self, self._child, self._next()).go()
         self.go_on()
+
+    def _next(self) -> list[Job]:
+        """Return jobs whose answers can be told from each other."""
+        jobs, alike, bodies = list[Job](), list[Job](), set[str]()
+        while self._waiting and len(jobs) < max(1, self._at_once):
+            job = self._waiting.popleft()
+            if job.digest in bodies:
+                alike.append(job)
+                continue
+            jobs.append(job)
+            if job.digest:
+                bodies.add(job.digest)
+        self._waiting.extendleft(reversed(alike))
+        return jobs
 
     def grow(self, sent: int) -> None:
         """Send more at once, so many having been answered."""
         if self._at_once:
             self._at_once = max(self._at_once, min(AT_ONCE, 2 * sent))
 
-    def shrink(self) -> None:
-        """Send one at a time for now."""
-        self._at_once = min(1, self._at_once)
+    def shrink(self, most: int) -> None:
+        """Send no more than so many at once for now."""
+        self._at_once = min(self._at_once, most)
 
     def stop(self) -> None:
         """Take no more jobs."""
@@ -71,8 +84,8 @@ class Pipeline:
         self._child = child
         self._jobs = jobs
         self._answered = 0
-        self._several = len(jobs) > 1
-        self._whole = True
+        self._sent = len(jobs)
+        self._as_known = True
 
     def go(self) -> None:
         """Send the requests."""
@@ -83,20 +96,25 @@ class Pipeline:
         """Take note of the next answer; say whether others were asked for with it."""
         self._answered += 1
         if self._answered == len(self._jobs):
-            if self._whole:
-                self._pipelining.grow(len(self._jobs))
+            if self._as_known:
+                self._pipelining.grow(self._sent)
             self._child.turns.over(self._jobs[0].url)
-        return self._several
+        return self._sent > 1
+
+    def surprised(self) -> None:
+        """Take note that an answer is not what is known."""
+        self._as_known = False
+        self._pipelining.shrink(max(1, self._sent // 2))
 
     def _ended(self, trouble: bool) -> None:
         """Do again what is not answered: all but the answer that is just handed over, unless there was trouble."""
-        self._whole = False
+        self._as_known = False
         answered = self._answered + (not trouble)
         self._jobs, left = self._jobs[:answered], self._jobs[answered:]
         if trouble:
             self._pipelining.stop()
             self._child.turns.over(left[0].url)
         else:
-            self._pipelining.shrink()
+            self._pipelining.shrink(1)
         for job in left:
             self._child.visit(job)

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 from tempfile import TemporaryFile
 from time import monotonic
@@ -31,6 +32,8 @@ from gapless.links.scope import Scope
 
 AHEAD = 96
 """Jobs that a process has been given and has not answered: enough that it never waits for its parent."""
+WINDOW = 512
+"""Jobs that wait at once to be handed out, and are looked at for one whose turn it may be."""
 RUN = 8
 """Jobs that a process is given in a row before it is looked who has fewest."""
 TRIES = 3
@@ -67,6 +70,20 @@ class Done(NamedTuple):
     job: Job
     result: Result | None
     links: "array[int]"
+
+
+class _Waiting(deque[_Open]):
+    """Jobs that wait to be handed out; they are made when they are needed, beside the work on those before them."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        super().__init__()
+        self._jobs = iter(jobs)
+
+    def more(self) -> bool:
+        """Take in as many as may be handed out next; say whether any wait."""
+        if len(self) < WINDOW:
+            self.extend([(job, 1) for job in islice(self._jobs, WINDOW)])
+        return bool(self)
 
 
 class _Peer(asyncio.Protocol):
@@ -268,19 +285,20 @@ class Pool:
         Raises:
             ChildLost: processes ended again and again.
         """
-        waiting = deque((job, 1) for job in jobs)
-        while waiting or self._flying:
+        waiting = _Waiting(jobs)
+        while waiting.more() or self._flying:
             self._hand_out(waiting)
             peer, rows = await self._inbox.get()
             if rows is not None:
                 peer.busy -= len(rows)
+                waiting.more()
                 self._hand_out(waiting)  # before the results are looked at: it must not wait for that
                 yield list(self._done(peer, rows, waiting, numbers))
             elif peer in self._peers and (given_up := await self._replace(peer)) is not None:
                 yield [Done(given_up, _crashed(given_up), _NO_LINKS)]
 
     def _done(
-        self, peer: _Peer, rows: list[tuple[Any, ...] | int], waiting: deque[_Open], numbers: Numbers
+        self, peer: _Peer, rows: list[tuple[Any, ...] | int], waiting: _Waiting, numbers: Numbers
     ) -> Iterator[Done]:
         for row in rows:
             _, job, tries = self._flying.pop(row if isinstance(row, int) else row[0])
@@ -330,7 +348,7 @@ class Pool:
         self._flying[job.number] = peer, job, tries
         peer.send([tuple(job)])
 
-    def _hand_out(self, waiting: deque[_Open]) -> None:
+    def _hand_out(self, waiting: _Waiting) -> None:
         orders: dict[_Peer, list[tuple[Any, ...]]] = {}
         held: list[_Open] = []
         free = min(self._peers, key=_busy)

@@ -113,19 +113,11 @@ class Resolver:
                     target = _in_document(document, href)
                 elif _SAME_SCHEME.match(href):  # "http:#x" names the document, and "http:x" what stands beside it
                     target = _target(document, href)
-                elif (
-                    above is not None and (plain := _PLAIN.fullmatch(href)) is not None
-                ):  # as ada has it, at a fifth of the cost
-                    if href[0] == "/":
-                        target = site + href
-                    else:
-                        up = plain.end(1) // 3
-                        target = above[min(up, len(above) - 1)] + href[3 * up :]
-                    if len(href) <= REMEMBERED:
-                        known[href] = target
-                else:
+                elif above is None:
                     target = _target(directory, href)
-                    if len(href) <= REMEMBERED and above is not None:
+                else:
+                    target = _plain(href, site, above) or _target(directory, href)
+                    if len(href) <= REMEMBERED:
                         known[href] = target
             if navigates or target is None:
                 return target
@@ -142,6 +134,17 @@ class Resolver:
         elif len(known) > LINKS:
             known.clear()
         return known
+
+
+def _plain(href: str, site: str, above: list[str]) -> str | None:
+    """Return what a link means as ada has it, at a fifth of the cost, or None when it is not of the plain ones."""
+    plain = _PLAIN.fullmatch(href, len(site) if href.startswith(site + "/") else 0)
+    if plain is None or plain.start():
+        return href if plain else None
+    if href[0] == "/":
+        return site + href
+    up = plain.end(1) // 3
+    return above[min(up, len(above) - 1)] + href[3 * up :]
 
 
 def _above(site: str, directory: str) -> list[str]:

@@ -1,6 +1,7 @@
 """One job on its way: what is asked for, and what is read out of the answer."""
 
 import traceback
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class Visit:
         self.job = job
         self._pipeline = pipeline
         self._in_company = False
+        self._surprised: Callable[[], None] | None = None
         self._chain: list[tuple[str, int | None]] = []
         self._jar: dict[str, str] = {}
         self._seen: set[tuple[str, str]] = set()
@@ -82,6 +84,7 @@ class Visit:
             self._child.turns.over(self._at)
         else:
             self._in_company = self._pipeline.answered()
+            self._surprised = self._pipeline.surprised
             self._pipeline = None
         if answer.status == 304 and answer.error is None and (self.job.etag or self.job.modified):
             self._child.finish(self.job.number)
@@ -228,9 +231,11 @@ class Visit:
         digest: str = "",
         more: Any = None,
     ) -> None:
-        if self._in_company and not self._is_likely(answer.status or 0, error, location or "", digest):
-            self._child.visit(self.job)
-            return
+        if self._surprised is not None and not self._is_likely(answer.status or 0, error, location or "", digest):
+            self._surprised()
+            if self._in_company:
+                self._child.visit(self.job)
+                return
         fields = answer.fields
         self._child.finish(
             (  # a Result: marshal takes plain tuples only

@@ -1,4 +1,4 @@
-"""What the last audit knows is asked for without waiting for each answer, whatever the server makes of that."""
+"""What is known is asked for without waiting for each answer, whatever the server makes of that."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gapless.links import Crawl, Scope, crawl, report_json
-from unit.links.httpsite import Reply, Route, Serve, Site, page
+from unit.links.httpsite import Reply, Route, Serve, Site, page, redirect
 from unit.links.test_rerun import DAY, mutations, remembering
 
 KEYS = ("page", "href", "target", "result", "reason", "status", "chain", "line", "column")
@@ -175,6 +175,40 @@ async def test_whatever_a_server_makes_of_it_the_report_is_right(serve: Serve, m
         async with standing_before(site, manners) as front:
             again, cold = await nights(front, site, after)
             assert told(again) == told(cold)
+
+
+def twins(dice: random.Random) -> dict[str, Route]:
+    """Write a site of pages under many queries: most answer as without one, others have another page, or fail."""
+    ways: list[Callable[[str], Route]] = [
+        *[lambda body: body] * 6,
+        lambda body: body + page("/also-gone"),
+        lambda body: Reply("no", 404),
+        lambda body: Reply(body, 500),
+        lambda body: redirect("/p/0"),
+    ]
+    bodies = {f"/p/{n}": page(f"/gone/{n}", f"/p/{(n + 1) % 20}", extra=f"<p>{n}") for n in range(20)}
+    queries: dict[str, Route] = {f"{path}?q={n}": dice.choice(ways)(bodies[path]) for path in bodies for n in range(9)}
+    return {"/": page(*bodies, *queries), **bodies, **queries}
+
+
+@pytest.mark.parametrize("manners", MANNERS)
+async def test_the_same_page_under_another_query_is_told_from_another(serve: Serve, manners: Manners) -> None:
+    """What seems to be the same page is asked for at once, too; the report is that of who sends one at a time."""
+    site = await serve(twins(random.Random(3)))
+    alone = await crawl(Scope(site.url, connections=1))
+    async with standing_before(site, manners) as front:
+        found = await crawl(Scope(front.url, timeout=1))
+        assert [str(row).replace(front.url, site.url) for row in told(found)] == [str(row) for row in told(alone)]
+        assert max(front.companies) > 1 or manners is closes_each
+
+
+async def test_pages_that_differ_by_their_query_are_not_asked_for_twice(serve: Serve) -> None:
+    """Where a query leads to another page, no more is asked for than once, and by the second look at a failure."""
+    numbered = {f"/list?page={n}": page(f"/item/{n}", extra=f"<p>{n}") for n in range(200)}
+    items = {f"/item/{n}": f"item {n}" for n in range(200)}
+    site = await serve({"/": page("/list", *numbered), "/list": "all", **numbered, **items})
+    await crawl(Scope(site.url))
+    assert {path: site.requests[path] for path in numbered} == dict.fromkeys(numbered, 1)
 
 
 def wide(pages: int) -> dict[str, Route]:

@@ -27,6 +27,7 @@ PIECES = [
     "...",
 ]
 PIECES += [" ", "\\", "?a=b&c", "#a!b", "#é", "..%2f", "A_B", "http:", "//h", "@", "\t", "\x01"]
+PIECES += ["http://h.example", "https://h.example:8443/", "http://h.example/a/b"]
 
 
 def expected(base: str, href: str) -> str | None:

@@ -190,7 +190,7 @@ class AuditActivities(LinkAuditActivities):
         return await asyncio.to_thread(links.claimed_elsewhere, crawl, claims, scope_of(request))
 
     @staticmethod
-    def _claimed_elsewhere(judgement: Judgement, crawl: links.Crawl, claims: list[links.Claim]) -> list[str]:
+    def _claimed_elsewhere(judgement: Judgement, crawl: links.Crawl, claims: "list[links.Claim]") -> list[str]:
         """Return what others have to look at before there can be a verdict."""
         if Elsewhere(judgement.elsewhere) is not Elsewhere.LATER:
             return []
@@ -246,7 +246,7 @@ class AuditActivities(LinkAuditActivities):
         kept: Findings,
         found: findings.Found,
         agent: AgentReport | None,
-        verdict: links.Verdict | None,
+        verdict: "links.Verdict | None",
         advised: Advised | None,
         url: str,
     ) -> tuple[Artifact, Artifact]:
@@ -310,7 +310,7 @@ class AuditActivities(LinkAuditActivities):
         await asyncio.to_thread(crawl.findings)
         return crawl
 
-    async def _verdict(self, agent: AgentReport | None) -> links.Verdict | None:
+    async def _verdict(self, agent: AgentReport | None) -> "links.Verdict | None":
         if agent is None or agent.verdict is None:
             return None
         groups = json.loads(await self._store.get(agent.verdict.details.digest))
@@ -333,7 +333,7 @@ class AuditActivities(LinkAuditActivities):
         return text, {file.name: await self._store.get(file.digest) for file in files[:20]}
 
 
-def _claim(claim: links.Claim) -> dict[str, Any]:
+def _claim(claim: "links.Claim") -> dict[str, Any]:
     return {"page": claim.page, "href": claim.href, "target": claim.target, "reason": claim.reason}
 
 
@@ -343,13 +343,13 @@ def _broken_elsewhere(report: Report) -> set[str]:
     return {found.target for found in report.broken if found.reason != "bad_url" and not found.target.startswith(site)}
 
 
-def _agent_markdown(agent: AgentReport, verdict: links.Verdict | None, site: str) -> str:
+def _agent_markdown(agent: AgentReport, verdict: "links.Verdict | None", site: str) -> str:
     if verdict is None:
         return f"\n## Agent\n{cell(agent.note or str(agent.state))}\n"
     return "\n" + links.verdict_markdown(verdict, site=site)
 
 
-def _agent_json(agent: AgentReport, verdict: links.Verdict | None) -> dict[str, Any]:
+def _agent_json(agent: AgentReport, verdict: "links.Verdict | None") -> dict[str, Any]:
     """Return the agent's part without what differs from run to run: reports depend on the site only."""
     judged = verdict.to_dict() if verdict else None
     return {"agent": agent.agent, "state": agent.state.value, "note": agent.note, "verdict": judged}

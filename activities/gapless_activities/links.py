@@ -4,7 +4,7 @@ import asyncio
 import json
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -124,7 +124,7 @@ class AuditActivities(LinkAuditActivities):
     async def _matter(self, request: LinkAuditRequest, kept: Findings) -> Matter:
         """Gather what the page of an audit is made of when neither agent nor advisor has a part in it."""
         found, known = await findings.load(self._store, kept), await past(self._store, scope_of(request))
-        return Matter(found.report, found.flaky, self._rules(), datetime.now(UTC).date(), known)
+        return Matter(found.report, found.flaky, self._rules(), activity.info().scheduled_time.date(), known)
 
     async def looked(self, piece: Piece, chain: Chain, stop: asyncio.Event) -> Artifact | Rest | None:
         """Look at what others link to, with the header fields that this worker has for it; see `looking.look`."""
@@ -223,7 +223,7 @@ class AuditActivities(LinkAuditActivities):
         changes = await tell(self._store, scope, found.report, page)
         text, document = await self._with_agents(kept, found, agent, verdict, advised, url)
         return AuditOutcome(
-            **dict(crawled) | {"findings": kept, "question": None},
+            **dict(crawled) | {"findings": kept, "question": None, "unseen": None},
             url=url,
             report_markdown=text,
             report_json=document,

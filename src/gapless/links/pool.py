@@ -30,7 +30,7 @@ from gapless.links.job import Job, Result
 from gapless.links.record import Numbers
 from gapless.links.scope import Scope
 
-AHEAD = 96
+AHEAD = 192
 """Jobs that a process has been given and has not answered: enough that it never waits for its parent."""
 WINDOW = 512
 """Jobs that wait at once to be handed out, and are looked at for one whose turn it may be."""

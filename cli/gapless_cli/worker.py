@@ -13,7 +13,7 @@ from gapless_cli.commands import OK, asynchronous, check_store, connect
 from gapless_cli.leaving import serving
 
 KEPT = (
-    "Runs are kept: another worker takes over what this one had in hand once it has been silent for 10 s; had a task "
+    "Runs are kept: another worker takes over what this one had in hand, most of it after 10 s of silence; had a task "
     "just been sent, it may be held for a decision (gapless list)."
 )
 

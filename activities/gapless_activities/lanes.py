@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
@@ -28,7 +29,9 @@ from gapless.contract.link_audit import (
     CrawlProgress,
     Judgement,
     LinkAuditRequest,
+    ReportRequest,
 )
+from gapless.errors import GaplessError
 from gapless_activities.advice import Advisors
 from gapless_activities.asking import ask, caller_here, leave
 from gapless_activities.beats import INTERVAL
@@ -61,7 +64,9 @@ class LaneActivities(HostLaneActivities):
     # An audit's end
 
     @activity.defn(name="crawl_in_lane")
-    async def crawl_in_lane(self, request: LinkAuditRequest, progress: CrawlProgress | None = None) -> Crawled:
+    async def crawl_in_lane(
+        self, request: LinkAuditRequest, progress: CrawlProgress | None = None
+    ) -> AuditOutcome | Crawled:
         """Ask for a crawl, and leave it to the lane to complete this activity."""
         details = activity.info().heartbeat_details
         new = (progress or CrawlProgress()).model_copy(update={"phase": "waiting for its turn"})
@@ -123,14 +128,19 @@ class LaneActivities(HostLaneActivities):
         return Slice(over=turn.unwanted or result is not None, progress=now)
 
     async def _crawled(self, piece: Piece, turn: "_Turn") -> Crawled | Rest | None:
-        """Crawl, and work out what to ask about what is broken, where somebody is to be asked."""
-        crawled = await self._audits.crawled(piece.request, turn.chain, turn.stop, rests=True)
-        if not isinstance(crawled, Crawled) or piece.request.advisor is None:
-            return crawled
-        if crawled.unseen is not None and turn.chain.progress.looks:
+        """Crawl, and work out what to ask about what is broken; where nobody is to be asked, write the report."""
+        request = piece.request
+        crawled = await self._audits.crawled(request, turn.chain, turn.stop, rests=True)
+        if not isinstance(crawled, Crawled) or (crawled.unseen is not None and turn.chain.progress.looks):
             return crawled  # not the last of it
-        question = await self._advisors.due(Found(request=piece.request, crawled=crawled))
-        return crawled.model_copy(update={"question": question})
+        if request.advisor is not None:
+            question = await self._advisors.due(Found(request=request, crawled=crawled))
+            return crawled.model_copy(update={"question": question})
+        if request.agent is None and crawled.findings is not None:
+            with suppress(ApplicationError, GaplessError):  # it fails again where the audit has it written
+                day = activity.info().scheduled_time.date()
+                return await self._audits.reported(ReportRequest(request=request, crawled=crawled, agent=None), day)
+        return crawled
 
     async def _judged(self, piece: Piece) -> AgentReport | Advice | AuditOutcome:
         data = await self._store.get(piece.judgement or "")

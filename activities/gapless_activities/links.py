@@ -4,7 +4,7 @@ import asyncio
 import json
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -124,7 +124,7 @@ class AuditActivities(LinkAuditActivities):
     async def _matter(self, request: LinkAuditRequest, kept: Findings) -> Matter:
         """Gather what the page of an audit is made of when neither agent nor advisor has a part in it."""
         found, known = await findings.load(self._store, kept), await past(self._store, scope_of(request))
-        return Matter(found.report, found.flaky, self._rules(), datetime.now(UTC).date(), known)
+        return Matter(found.report, found.flaky, self._rules(), activity.info().scheduled_time.date(), known)
 
     async def looked(self, piece: Piece, chain: Chain, stop: asyncio.Event) -> Artifact | Rest | None:
         """Look at what others link to, with the header fields that this worker has for it; see `looking.look`."""
@@ -190,7 +190,7 @@ class AuditActivities(LinkAuditActivities):
         return await asyncio.to_thread(links.claimed_elsewhere, crawl, claims, scope_of(request))
 
     @staticmethod
-    def _claimed_elsewhere(judgement: Judgement, crawl: links.Crawl, claims: list[links.Claim]) -> list[str]:
+    def _claimed_elsewhere(judgement: Judgement, crawl: links.Crawl, claims: "list[links.Claim]") -> list[str]:
         """Return what others have to look at before there can be a verdict."""
         if Elsewhere(judgement.elsewhere) is not Elsewhere.LATER:
             return []
@@ -223,7 +223,7 @@ class AuditActivities(LinkAuditActivities):
         changes = await tell(self._store, scope, found.report, page)
         text, document = await self._with_agents(kept, found, agent, verdict, advised, url)
         return AuditOutcome(
-            **dict(crawled) | {"findings": kept, "question": None},
+            **dict(crawled) | {"findings": kept, "question": None, "unseen": None},
             url=url,
             report_markdown=text,
             report_json=document,
@@ -246,7 +246,7 @@ class AuditActivities(LinkAuditActivities):
         kept: Findings,
         found: findings.Found,
         agent: AgentReport | None,
-        verdict: links.Verdict | None,
+        verdict: "links.Verdict | None",
         advised: Advised | None,
         url: str,
     ) -> tuple[Artifact, Artifact]:
@@ -310,7 +310,7 @@ class AuditActivities(LinkAuditActivities):
         await asyncio.to_thread(crawl.findings)
         return crawl
 
-    async def _verdict(self, agent: AgentReport | None) -> links.Verdict | None:
+    async def _verdict(self, agent: AgentReport | None) -> "links.Verdict | None":
         if agent is None or agent.verdict is None:
             return None
         groups = json.loads(await self._store.get(agent.verdict.details.digest))
@@ -333,7 +333,7 @@ class AuditActivities(LinkAuditActivities):
         return text, {file.name: await self._store.get(file.digest) for file in files[:20]}
 
 
-def _claim(claim: links.Claim) -> dict[str, Any]:
+def _claim(claim: "links.Claim") -> dict[str, Any]:
     return {"page": claim.page, "href": claim.href, "target": claim.target, "reason": claim.reason}
 
 
@@ -343,13 +343,13 @@ def _broken_elsewhere(report: Report) -> set[str]:
     return {found.target for found in report.broken if found.reason != "bad_url" and not found.target.startswith(site)}
 
 
-def _agent_markdown(agent: AgentReport, verdict: links.Verdict | None, site: str) -> str:
+def _agent_markdown(agent: AgentReport, verdict: "links.Verdict | None", site: str) -> str:
     if verdict is None:
         return f"\n## Agent\n{cell(agent.note or str(agent.state))}\n"
     return "\n" + links.verdict_markdown(verdict, site=site)
 
 
-def _agent_json(agent: AgentReport, verdict: links.Verdict | None) -> dict[str, Any]:
+def _agent_json(agent: AgentReport, verdict: "links.Verdict | None") -> dict[str, Any]:
     """Return the agent's part without what differs from run to run: reports depend on the site only."""
     judged = verdict.to_dict() if verdict else None
     return {"agent": agent.agent, "state": agent.state.value, "note": agent.note, "verdict": judged}

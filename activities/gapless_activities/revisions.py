@@ -1,7 +1,6 @@
 """What has recovered since a report was written: a link that was broken once and is not any more is flaky."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from gapless import links
@@ -45,6 +44,6 @@ def revise(crawl: links.Crawl, recovered: Mapping[str, Recovery]) -> None:
     findings = crawl.findings()
     for number, found in enumerate(findings):
         if (recovery := recovered.get(found.target)) is not None:
-            findings[number] = replace(
-                found, result=check.FLAKY, status=recovery.status, attempts=recovery.attempts, chain=()
+            findings[number] = found._replace(
+                result=check.FLAKY, status=recovery.status, attempts=recovery.attempts, chain=()
             )

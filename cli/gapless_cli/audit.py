@@ -141,7 +141,7 @@ async def audit(
         if taken := sorted(declared.keys() - said.keys()):
             field("", f"{', '.join(taken)} as in {TOML}")
         outcome = await see_through(gapless, run, "The same command", engine)
-    later = await revisions.of(gapless, run.id)
+    later = await revisions.of(gapless, run.id) if request.recheck_after else None
     revision = await revisions.end(gapless, later) if later and fail_on is FailOn.REVISION else None
     report = await show(
         gapless, outcome, output, rules, formats or FORMS, as_json=as_json, annotated=annotations, revision=revision

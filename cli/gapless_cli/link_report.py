@@ -10,15 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gapless.errors import ConfigurationError, GaplessError
-from gapless.links.report.annotations import annotations
 from gapless.links.report.basis import basis
 from gapless.links.report.document import Report, ReportFinding, read
 from gapless.links.report.history import History, load_history, save_history
-from gapless.links.report.junit import junit
 from gapless.links.report.markdown import markdown
-from gapless.links.report.page import html
 from gapless.links.report.review import Review, read_baseline, review
-from gapless.links.report.sarif import sarif
 from gapless.links.report.settings import ReportSettings
 from gapless.links.report.suggestions import advice_markdown, read_advice
 
@@ -117,6 +113,8 @@ class LinkReport:
 
     def annotations(self) -> str:
         """Return the lines that a code host's runner shows at the files they name."""
+        from gapless.links.report.annotations import annotations  # few ask for them
+
         return annotations(self.report, self.review)
 
     def write(self, folder: Path, forms: Sequence[Form], made: Mapping[Form, bytes] = NOTHING) -> list[Path]:
@@ -146,9 +144,17 @@ class LinkReport:
         if form is Form.MD:
             return self.markdown().encode()
         if form is Form.HTML:
+            from gapless.links.report.page import html  # the worker has made it for most
+
             page = html(self.report, self.review.history, self.agent, judged=self.review, advised=self._advice)
             return page.encode()
-        return (junit if form is Form.JUNIT else sarif)(self.report, self.review).encode()
+        if form is Form.JUNIT:
+            from gapless.links.report.junit import junit
+
+            return junit(self.report, self.review).encode()
+        from gapless.links.report.sarif import sarif
+
+        return sarif(self.report, self.review).encode()
 
 
 def rules(table: Mapping[str, Any], **flags: Any) -> ReportSettings:

@@ -19,7 +19,7 @@ TURN = 0.0005
 with the server waits for while a thread loads a module, or writes a report."""
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-COLLECT_AFTER = 50_000
+COLLECT_AFTER = 200_000
 """Objects between two collections of garbage: modules and reports are none, and looking at them costs."""
 
 COMMANDS = {

@@ -322,6 +322,11 @@ SCENARIOS: dict[str, Scenario] = {
     "audit-5-with-all": audit_with_all,
     "lane-away": lane_away,
     "lane-away-left": lane_away_left,
+    # Since the lane writes the report where nobody else is asked, and with workflows of the release before:
+    "audit-6": audit,
+    "audit-6-elsewhere": audit_elsewhere,
+    "audit-6-with-revision": audit_with_revision,
+    "audit-6-ended-by-release-before": audit,
 }
 
 

@@ -67,9 +67,9 @@ async def _events(gapless: Gapless, run: Run[Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "most"),
     [
-        ({"external": False}, 21),
-        ({}, 21),
-        (LATER, 26),
+        ({"external": False}, 17),
+        ({}, 17),
+        (LATER, 22),
         ({"agent": AGENT}, 30),
         ({"advisor": MODEL}, 30),
         (ALL, 44),

@@ -95,6 +95,8 @@ class LinkAuditWorkflow(LinkAudit):
         agent = asyncio.create_task(self._ask_agent())
         try:
             crawled = await self._crawl()
+            if isinstance(crawled, AuditOutcome) and workflow.patched("report-with-crawl"):
+                return await self._with_revision(crawled)
             if self._earlier is None:
                 return await self._concluded(crawled, agent)
         except (asyncio.CancelledError, FailureError):

@@ -18,8 +18,8 @@ LOOKS = 2
 """How often other hosts are looked at: a second time when an answer led to pages of the site that nobody knew."""
 
 
-async def crawl_in_lane(request: LinkAuditRequest, progress: CrawlProgress) -> Crawled:
-    """Have the site crawled in its lane, from here on."""
+async def crawl_in_lane(request: LinkAuditRequest, progress: CrawlProgress) -> AuditOutcome | Crawled:
+    """Have the site crawled in its lane, from here on; the report may have been written there, too."""
     return await workflow.execute_activity_method(
         HostLaneActivities.crawl_in_lane,
         args=[request, progress],

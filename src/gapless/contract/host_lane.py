@@ -10,7 +10,16 @@ from temporalio import activity, workflow
 
 from gapless.contract.advice import Answered
 from gapless.contract.interaction import Digest, Model
-from gapless.contract.link_audit import Advice, AgentReport, Crawled, CrawlProgress, Judgement, LinkAuditRequest, Unseen
+from gapless.contract.link_audit import (
+    Advice,
+    AgentReport,
+    AuditOutcome,
+    Crawled,
+    CrawlProgress,
+    Judgement,
+    LinkAuditRequest,
+    Unseen,
+)
 from gapless.contract.queues import TaskQueue
 
 MAX_WAITING = 1000
@@ -116,10 +125,13 @@ class HostLaneActivities(ABC):
 
     @activity.defn(name="crawl_in_lane")
     @abstractmethod
-    async def crawl_in_lane(self, request: LinkAuditRequest, progress: CrawlProgress | None = None) -> Crawled:
+    async def crawl_in_lane(
+        self, request: LinkAuditRequest, progress: CrawlProgress | None = None
+    ) -> AuditOutcome | Crawled:
         """Ask the site's lane for a crawl; the lane completes this activity when it is done.
 
-        `progress` is where the crawl goes on, and who asks other hosts: the crawl itself, where there is none.
+        `progress` is where the crawl goes on, and who asks other hosts: the crawl itself, where there is none. Where
+        nobody else is asked, the report may be written already.
         """
 
     @activity.defn(name="judge_in_lane")

@@ -195,6 +195,7 @@ def stop(settings: Settings) -> bool:
 def _command(files: Files, program: Path, ports: Ports) -> list[str]:
     command = [str(program.absolute()), "server", "start-dev", "--ip", HOST]
     command += ["--port", str(ports.grpc), "--ui-port", str(ports.ui), "--db-filename", str(files.database)]
+    command += ["--sqlite-pragma", "journal_mode=WAL"]  # a commit is one write that is waited for, not four
     command += ["--log-format", "json", "--log-level", "warn"]
     for value in _DYNAMIC_CONFIG:
         command += ["--dynamic-config-value", value]

@@ -16,6 +16,7 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
 from gapless.links.check import BROKEN, UNVERIFIED
@@ -246,6 +247,7 @@ class _Owner:
 def main() -> None:
     """Read what to crawl from standard input, and write segments, progress and the crawl to standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner, who stops this process
+    import_module("gapless.links.child")  # while the owner is busy still
     quieten()
     owner = _Owner(io.FileIO(0, closefd=False), sys.stdout.buffer)
     if not (order := owner.read()):

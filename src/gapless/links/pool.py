@@ -22,13 +22,15 @@ from operator import attrgetter
 from tempfile import TemporaryFile
 from time import monotonic
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from gapless.links import urls
-from gapless.links.child import Child
 from gapless.links.job import Job, Result
 from gapless.links.record import Numbers
 from gapless.links.scope import Scope
+
+if TYPE_CHECKING:
+    from gapless.links.child import Child
 
 AHEAD = 192
 """Jobs that a process has been given and has not answered: enough that it never waits for its parent."""
@@ -200,6 +202,9 @@ class Pool:
     def __init__(
         self, scope: Scope, *, processes: int = 0, credentials: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
+        from gapless.links.child import Child  # before the fork, and not where nobody crawls
+
+        self._kind = Child
         self._scope = scope
         self._credentials = credentials
         self._lost = 0
@@ -260,8 +265,8 @@ class Pool:
         threading.Thread(target=serve, name="links", daemon=True).start()
         return _Peer(ours, None)
 
-    def _child(self, end: socket.socket, share: int, token: int | None) -> Child:
-        return Child(self._scope, end, connections=share, token=token, credentials=self._credentials)
+    def _child(self, end: socket.socket, share: int, token: int | None) -> "Child":
+        return self._kind(self._scope, end, connections=share, token=token, credentials=self._credentials)
 
     def slow_down(self, authority: str, interval: float) -> None:
         """Leave the site's host so many seconds between two requests, which one process alone then sends."""

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any
+from typing import NamedTuple
 
 from gapless.links import check, segments
 from gapless.links.check import Outcome
@@ -18,8 +18,7 @@ OTHERS_LOCATED = 100
 """Links that are not ok and not broken, such as permanent redirects, whose place in the source is looked up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A link that is not ok, once for each page and target.
 
     Attributes:
@@ -49,11 +48,6 @@ class Finding:
     column: int | None = None
     attempts: int = 1
     confirmation: str = "single"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it with plain values only."""
-        values = {name: getattr(self, name) for name in self.__slots__}  # asdict copies deeply, ten times as slow
-        return values | {"chain": [list(hop) for hop in self.chain]}
 
 
 @dataclass(slots=True, repr=False)
@@ -183,9 +177,8 @@ class Crawl:
         if not self.pages and (outcome := self.outcome(start)) is not None and outcome.result != check.OK:
             yield start, start, outcome
         for page, record in self.sources.items():
-            for number in record.links:
-                if number in wrong:
-                    yield page, self.names[number], wrong[number]
+            for number in wrong.keys() & record.links:
+                yield page, self.names[number], wrong[number]
 
     def _wrong_numbers(self) -> dict[int, Outcome]:
         """Return the outcomes that are not ok by the numbers of their targets; they are worked out once."""

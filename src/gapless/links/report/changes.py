@@ -94,6 +94,8 @@ def compare(
         complete: whether what the report does not name is in order.
         flaky: what failed and then worked, and so is neither broken nor fixed.
     """
+    if not before:
+        return Changes(new=tuple(broken))
     new: list[ReportFinding] = []
     still: list[ReportFinding] = []
     for found in broken:

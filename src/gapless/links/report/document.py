@@ -6,13 +6,14 @@ Equal sites give equal documents: no clock, no run id, no history, and nothing t
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from functools import cache, lru_cache
+from functools import cached_property, lru_cache
 from types import NoneType
 from typing import Any, Final, Literal, NamedTuple
 
 from gapless.links import check
+from gapless.links.record import INVALID, Hop
 from gapless.links.result import Crawl, Finding
 
 VERSION: Final = 1
@@ -57,10 +58,24 @@ class ReportFinding:
     def to_dict(self) -> dict[str, Any]:
         """Return it with plain values only."""
         values = {name: getattr(self, name) for name in self.__slots__}  # asdict copies deeply, ten times as slow
-        return values | {"chain": [list(hop) for hop in self.chain]}
+        if self.chain:
+            values["chain"] = [list(hop) for hop in self.chain]
+        return values
 
 
-@dataclass(frozen=True, slots=True)
+class _Paths(dict[str, str]):
+    """Addresses of a site as what follows its origin, any other as it is: each is asked for again and again."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__()
+        self._root, self._origin = site + "/", len(site)
+
+    def __missing__(self, address: str) -> str:
+        path = self[address] = address[self._origin :] if address.startswith(self._root) else address
+        return path
+
+
+@dataclass(frozen=True)
 class Report:
     """What an audit found.
 
@@ -106,15 +121,19 @@ class Report:
 
     def path(self, address: str) -> str:
         """Return an address of the site as what follows the origin, any other as it is."""
-        return address[len(self.site) :] if address.startswith(self.site + "/") else address
+        return self._paths[address]
 
     def key(self, found: ReportFinding) -> tuple[str, str]:
         """Return what a link is known by from one audit to the next, wherever the site is served."""
-        return self.path(found.page), self.path(found.target)
+        return self._paths[found.page], self._paths[found.target]
+
+    @cached_property
+    def _paths(self) -> _Paths:
+        return _Paths(self.site)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it with plain values only, as it is written to report.json."""
-        values = {name: getattr(self, name) for name in self.__slots__}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"findings": [found.to_dict() for found in self.findings]}
 
 
@@ -157,18 +176,20 @@ def flaky(crawl: Crawl) -> tuple[ReportFinding, ...]:
 
 def _shown(crawl: Crawl, found: Finding) -> ReportFinding:
     """Return a finding with addresses as people know them."""
-    shown = crawl.scope.shown
-    values = {name: getattr(found, name) for name in found.__slots__}
     if crawl.scope.public:
-        chain = tuple((shown(url), status) for url, status in found.chain)
-        values |= {"page": shown(found.page), "target": shown(found.target), "chain": chain}
-    return ReportFinding(**values)
+        shown = crawl.scope.shown
+        chain = tuple(Hop(shown(url), status) for url, status in found.chain)
+        found = found._replace(page=shown(found.page), target=shown(found.target), chain=chain)
+    values: tuple[Any, ...] = found
+    return ReportFinding(*values)
 
 
 def write(value: Any) -> bytes:
     """Write JSON, a value a line, in which controls, bidirectional marks and the like stand as escapes."""
     # With `indent` Python leaves this to slower code.
     text = json.dumps(value, separators=(",\n", ": "), ensure_ascii=False, sort_keys=True) + "\n"
+    if text.isascii() and "\x7f" not in text:  # JSON has escaped all other controls
+        return text.encode()
     return _NOT_PLAIN.sub(lambda mark: mark[0] if mark[0].isprintable() else json.dumps(mark[0])[1:-1], text).encode()
 
 
@@ -204,7 +225,7 @@ def read_report(document: object) -> Report:
         raise ValueError("this is no report: it has no findings")
     if document.get("version") != VERSION:
         raise ValueError(f"this report has version {document.get('version')!r}, not {VERSION}")
-    values = _checked(Report, document, "report")
+    values = {key: column[0] for key, column in _columns(Report, [document], "report")}
     return Report(**values | {"findings": read_findings(values["findings"])})
 
 
@@ -216,7 +237,13 @@ def read_findings(rows: object) -> tuple[ReportFinding, ...]:
     """
     if not isinstance(rows, list | tuple):
         raise ValueError(f"findings must be a list, not {rows!r}")  # noqa: TRY004 -- the document is wrong
-    return tuple(map(_finding, rows))
+    if strange := [row for row in rows if not isinstance(row, dict)]:
+        raise ValueError(f"a finding must be an object, not {strange[0]!r}")
+    columns = dict(_columns(ReportFinding, rows, "finding"))
+    if "bad_url" in columns["reason"]:
+        columns["target"] = [_without_mark(*each) for each in zip(columns["target"], columns["reason"], strict=True)]
+    columns["chain"] = [tuple(map(_hop, chain)) if chain else () for chain in columns["chain"]]
+    return tuple(map(ReportFinding, *columns.values()))
 
 
 def _start_reason(crawl: Crawl) -> str | None:
@@ -227,28 +254,22 @@ def _start_reason(crawl: Crawl) -> str | None:
     return None if crawl.pages else "not_checked"
 
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "status": (int, NoneType),
-    "line": (int, NoneType),
-    "column": (int, NoneType),
-    "start_reason": (str, NoneType),
-    "incomplete_reason": (str, NoneType),
-    "chain": (list, tuple),
-    "findings": (list, tuple),
-    "complete": (bool,),
-    **dict.fromkeys(("version", "attempts", "pages", "links", "addresses", "refused", "total_broken"), (int,)),
+_KINDS: dict[str, set[type]] = {
+    "status": {int, NoneType},
+    "line": {int, NoneType},
+    "column": {int, NoneType},
+    "start_reason": {str, NoneType},
+    "incomplete_reason": {str, NoneType},
+    "chain": {list, tuple},
+    "findings": {list, tuple},
+    "complete": {bool},
+    **{name: {int} for name in ("version", "attempts", "pages", "links", "addresses", "refused", "total_broken")},
 }
 _CHOICES = {"result": {"broken", "unverified", "warning", "flaky"}, "confirmation": {"confirmed", "single"}}
 
 
-def _finding(document: object) -> ReportFinding:
-    if not isinstance(document, Mapping):
-        raise ValueError(f"a finding must be an object, not {document!r}")  # noqa: TRY004 -- the document is wrong
-    values = _checked(ReportFinding, document, "finding")
-    if values["reason"] == "bad_url":
-        values["target"] = values["target"].removeprefix("!")  # the mark of an address that is none
-    values["chain"] = tuple(map(_hop, values.get("chain", ())))
-    return ReportFinding(**values)
+def _without_mark(target: str, reason: str) -> str:
+    return target.removeprefix(INVALID) if reason == "bad_url" else target
 
 
 def _hop(hop: object) -> tuple[str, int | None]:
@@ -258,22 +279,14 @@ def _hop(hop: object) -> tuple[str, int | None]:
     raise ValueError(f"a hop must be an address and a status, not {hop!r}")
 
 
-def _checked(kind: type, document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    values = {}
-    for key, kinds, choices, needed in _keys(kind):
-        if key in document:
-            value = values[key] = document[key]
-            if type(value) not in kinds or (choices is not None and value not in choices):
-                raise ValueError(f"{name}.{key} must not be {value!r}")
-        elif needed:
-            raise ValueError(f"{name}.{key} is missing")
-    return values
-
-
-@cache
-def _keys(kind: type) -> list[tuple[str, tuple[type, ...], set[str] | None, bool]]:
-    """Return for each key which types it may have, which values if not any, and whether it must be there."""
-    return [
-        (field.name, _KINDS.get(field.name, (str,)), _CHOICES.get(field.name), field.default is MISSING)
-        for field in fields(kind)
-    ]
+def _columns(kind: type, documents: Sequence[Mapping[str, Any]], name: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the values of each field, in all documents; at once, since there may be very many of them."""
+    for field in fields(kind):
+        if field.default is MISSING and not all(field.name in document for document in documents):
+            raise ValueError(f"{name}.{field.name} is missing")
+        column = [document.get(field.name, field.default) for document in documents]
+        kinds, choices = _KINDS.get(field.name, {str}), _CHOICES.get(field.name)
+        if not kinds.issuperset(map(type, column)) or not (choices is None or choices.issuperset(column)):
+            wrong = next(each for each in column if type(each) not in kinds or (choices and each not in choices))
+            raise ValueError(f"{name}.{field.name} must not be {wrong!r}")
+        yield field.name, column

@@ -63,6 +63,8 @@ def _order(group: Group) -> tuple[str, bool, str, str]:
 
 
 def _across_versions(findings: Iterable[ReportFinding], report: Report, settings: ReportSettings) -> list[Group]:
+    if not settings.versions:
+        return [Group(found, (found.page,)) for found in findings]
     same: dict[tuple[str, str, str], list[tuple[str, ReportFinding]]] = defaultdict(list)
     for found in findings:
         version, page = patterns.split_version(settings.versions, report.path(found.page))

@@ -173,8 +173,9 @@ def save_history(path: Path, history: bytes) -> None:
 
 
 def _plain(row: Known | Run) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in row.__slots__}
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
+    return {
+        name: value.isoformat() if isinstance(value := getattr(row, name), date) else value for name in row.__slots__
+    }
 
 
 _DAYS = frozenset({"date", "first_seen", "last_seen", "fixed"})

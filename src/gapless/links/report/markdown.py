@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import islice
 
 from gapless.links import check, escape, urls
@@ -54,6 +54,7 @@ class _Markdown:
         self._limit = limit
         self._instead = instead
         self._new = {document.key(found) for found in judged.changes.new} if judged.changes else set()
+        self._url = cache(lambda address: escape.url(document.path(address)))
 
     def lines(self) -> Iterator[str]:
         judged = self._review
@@ -177,16 +178,13 @@ class _Markdown:
             return ""
         return f", since {known.first_seen}"
 
-    def _url(self, address: str) -> str:
-        return escape.url(address, self._report.site)
-
     def _examples(self, group: Group) -> str:
         pages = [self._url(page) for page in group.pages[:EXAMPLES]]
         rest = len(group.pages) - len(pages)
         return ", ".join(pages) + (f" and {rest} more pages" if rest else "")
 
 
-@lru_cache(maxsize=100)
+@cache
 def _label(reason: str) -> str:
     return escape.prose(label(reason))
 

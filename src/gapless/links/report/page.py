@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -17,6 +18,7 @@ from gapless.links.report.suggestions import Advice
 from gapless.links.report.trend import agent_trend, share, trend
 
 LONG = 2_000
+FIXED = "fixed"
 CLEAN = ' class="clean"'
 _RESULTS = {
     "broken": "broken",
@@ -24,7 +26,7 @@ _RESULTS = {
     "warning": "warnings",
     "flaky": "recovered",
     "ignored": "not counted",
-    "fixed": "fixed",
+    FIXED: "fixed",
 }
 
 _USUAL: dict[str, Any] = {
@@ -42,7 +44,7 @@ _USUAL: dict[str, Any] = {
     "instead": "",
     "many": False,
 }
-"""What most rows have, so that it is written once."""
+"""What most rows have, so that it is written once: a row holds what is different."""
 
 
 def html(
@@ -161,7 +163,7 @@ def _data(document: Report, judged: Review, rows: list[dict[str, Any]]) -> dict[
         "pages": list(pages.values),
         "targets": list(targets.values),
         "usual": _USUAL,
-        "rows": [{name: value for name, value in row.items() if value != _USUAL.get(name)} for row in rows],
+        "rows": rows,
         "reasons": {reason: [meaning(reason), advice(reason), escape.visible(label(reason))] for reason in reasons},
         "edit": {page: url for page, url in edit.items() if url},
         "results": [name for name in _RESULTS if name in present],
@@ -186,6 +188,7 @@ class _Rows:
         self._report = document
         self._review = judged
         self._instead = advised.by_target if advised else {}
+        self._shown = cache(lambda address: escape.visible(document.path(address), LONG))
         self._new = {document.key(found) for found in judged.changes.new} if judged.changes else set()
         self._why = {document.key(found): why for found, why in judged.ignored}
         self._why |= {document.key(found): "in the baseline" for found in judged.known}
@@ -212,33 +215,52 @@ class _Rows:
         yield from (self._row(result, group, many=False) for group in single)
 
     def _row(self, result: str, group: Group, *, many: bool) -> dict[str, Any]:
-        found, key = group.found, self._report.key(group.found)
-        path, target = key
-        known = self._review.links.get(key) if result == check.BROKEN else None
-        place = found.line is not None and not many
-        return {
+        found = group.found
+        row: dict[str, Any] = {
             "result": result,
             "reason": found.reason,
-            "label": escape.visible(label(found.reason)),
-            "pages": [escape.visible(self._report.path(page), LONG) for page in group.pages],
-            "target": escape.visible(target, LONG),
+            "label": _label(found.reason),
+            "pages": [self._shown(page) for page in group.pages],
+            "target": self._shown(found.target),
             "href": escape.visible(found.href, LONG),
-            "text": escape.visible(found.text),
-            "chain": [[escape.visible(self._report.path(url), LONG), status] for url, status in found.chain],
-            "line": found.line if place else None,
-            "column": (found.column or 1) if place else None,
-            "attempts": found.attempts,
-            "confirmation": found.confirmation,
-            "source": escape.visible(self._review.settings.source(path) or ""),
-            "state": "new" if key in self._new else "",
-            "since": str(known.first_seen) if known and known.nights > 1 else "",
-            "nights": known.nights if known else 0,
-            "versions": list(group.versions),
-            "why": escape.visible(self._why.get(key, "")),
-            "instead": escape.visible(self._report.path(self._instead.get(found.target, "")), LONG),
-            "many": many,
         }
+        if text := escape.visible(found.text):
+            row["text"] = text
+        if found.chain:
+            row["chain"] = [[self._shown(url), status] for url, status in found.chain]
+        if found.line is not None and not many:
+            row |= {"line": found.line, "column": found.column or 1}
+        if found.attempts != 1:
+            row["attempts"] = found.attempts
+        row["confirmation"] = found.confirmation
+        self._add_known(row, group)
+        if many:
+            row["many"] = True
+        return row
+
+    def _add_known(self, row: dict[str, Any], group: Group) -> None:
+        """Add what is known of a row besides what the audit found."""
+        path, _ = key = self._report.key(group.found)
+        if source := escape.visible(self._review.settings.source(path) or ""):
+            row["source"] = source
+        if key in self._new and row["result"] != FIXED:
+            row["state"] = "new"
+        if row["result"] == check.BROKEN and (known := self._review.links.get(key)):
+            if known.nights > 1:
+                row["since"] = str(known.first_seen)
+            row["nights"] = known.nights
+        if group.versions:
+            row["versions"] = list(group.versions)
+        if key in self._why:
+            row["why"] = escape.visible(self._why[key])
+        if group.found.target in self._instead:
+            row["instead"] = self._shown(self._instead[group.found.target])
 
     def _fixed(self, page: str, target: str, reason: str) -> dict[str, Any]:
         found = ReportFinding(page, "", target, "broken", reason)
-        return self._row("fixed", Group(found, (page,)), many=False) | {"confirmation": "", "state": ""}
+        return self._row(FIXED, Group(found, (page,)), many=False) | {"confirmation": ""}
+
+
+@cache
+def _label(reason: str) -> str:
+    return escape.visible(label(reason))

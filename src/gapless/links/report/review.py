@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from gapless.links import check, escape
@@ -60,12 +62,12 @@ class Review:
     @property
     def broken(self) -> tuple[ReportFinding, ...]:
         """Every link that is called broken: what counts, what waits and what is in the baseline."""
-        return tuple(sorted((*self.errors, *self.waiting, *self.known), key=_order))
+        return tuple(sorted((*self.errors, *self.waiting, *self.known), key=attrgetter("page", "target", "reason")))
 
     @property
     def total_broken(self) -> int:
         """Distinct targets that are called broken, fragment included."""
-        return len({found.target for found in self.broken})
+        return len({found.target for found in chain(self.errors, self.waiting, self.known)})
 
     @property
     def exit_code(self) -> int:
@@ -196,10 +198,6 @@ def _path(site: str, address: str) -> str:
     return address[len(site) :] if site and address.startswith(site + "/") else address
 
 
-def _order(found: ReportFinding) -> tuple[str, str, str]:
-    return found.page, found.target, found.reason
-
-
 def _sorted_by_rule(
     report: Report, settings: ReportSettings, today: date | None
 ) -> tuple[list[ReportFinding], tuple[ReportFinding, ...], tuple[tuple[ReportFinding, str], ...]]:
@@ -254,7 +252,7 @@ def _links(
     unknown = (before.get((gone.page, gone.target)) for gone in changed.unknown)
     rows += [replace(known, fixed=today) for known in fixed if known]
     rows += [known for known in unknown if known and today - known.last_seen <= UNKNOWN]
-    return tuple(sorted(rows, key=lambda known: known.key))
+    return tuple(sorted(rows, key=attrgetter("page", "target")))
 
 
 class _Counted(NamedTuple):
@@ -277,7 +275,7 @@ def _counted(
     for found in active:
         page, target = key = report.key(found)
         nights = links[key].nights if key in links else 1
-        if {(page, target), (None, target), (None, found.target)} & baseline:
+        if baseline and {(page, target), (None, target), (None, found.target)} & baseline:
             groups.known.append(found)
         elif nights < settings.nights:
             groups.waiting.append(found)

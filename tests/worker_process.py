@@ -43,7 +43,7 @@ from gapless.config import Settings
 from gapless.contract.interaction import Artifact
 from gapless.telemetry import configure_logging
 from gapless_workers.main import run_main
-from gapless_workers.worker import serve
+from gapless_workers.worker import worker
 from gapless_workflows import policies
 
 BEAT = 1.0
@@ -179,5 +179,6 @@ async def _serve(queue: str, stall: str) -> int:
     if death:
         die_at_artifact(where, name, int(number))
     interceptors = [Stall(stall)] if stall and not death else []
-    await serve(gapless.client, gapless.settings, [queue], stop, interceptors=interceptors)
+    async with worker(gapless.client, gapless.settings, [queue], interceptors=interceptors):
+        await stop.wait()
     return 0

@@ -138,7 +138,7 @@ class Look:
             log.warning("elsewhere.gave_up", hosts=len(self._asked))
             await self._leave()
         except asyncio.CancelledError:
-            if not activity.is_worker_shutdown():  # else another worker goes on, and the lanes meanwhile
+            if not _is_taken_over():
                 await self._leave()
             raise
         return self._records
@@ -216,6 +216,12 @@ async def _seen(host: str, piece: Piece) -> Seen:
         if seen.answers is not None or seen.refusal is not None:
             return seen
         turn += 1
+
+
+def _is_taken_over() -> bool:
+    """Say of a cancelled attempt whether the lanes go on, for another one; if there is none, they notice that."""
+    why = activity.cancellation_details()
+    return activity.is_worker_shutdown() or (why is not None and (why.timed_out or why.not_found))
 
 
 def _not_yet() -> ApplicationError:

@@ -5,7 +5,7 @@ import functools
 import traceback
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any, ParamSpec
 
@@ -27,8 +27,6 @@ from gapless_cli.output import field, say
 P = ParamSpec("P")
 
 OK, PROBLEM, USAGE, INCOMPLETE = 0, 1, 2, 3
-PATIENCE = 45.0
-"""Seconds, on top of those a submission may take, that the end of what is in flight is waited for."""
 
 
 def asynchronous(body: Callable[P, Coroutine[Any, Any, int]], *, problem: int = PROBLEM) -> Callable[P, None]:
@@ -141,12 +139,7 @@ async def attended(gapless: Gapless, queue: str, engine: Process | None = None) 
             say(f"No worker polls {queue} now; start one with: gapless worker")
         yield
         return
-    from gapless_cli.leaving import bounded
-    from gapless_workers.worker import worker
+    from gapless_cli.leaving import serving
 
-    with ExitStack() as ending:
-        async with worker(gapless.client, gapless.settings, [queue], engine=engine):
-            try:
-                yield
-            finally:
-                ending.enter_context(bounded(gapless.settings.submit_timeout + PATIENCE))
+    async with serving(gapless, [queue], engine=engine):
+        yield

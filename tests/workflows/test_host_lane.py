@@ -19,10 +19,8 @@ from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
-    UnsandboxedWorkflowRunner,
 )
 
-import gapless_workers.worker as wiring
 from conftest import until
 from gapless import AuditOutcome, Gapless, LinkAuditRequest, Run, RunCancelled, RunFailed, Settings
 from gapless.contract.host_lane import WAITS_ALREADY, Caller, HostLane, Lane, Piece, Work, lane_id
@@ -46,15 +44,9 @@ async def site() -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-async def impatient(
-    gapless: Gapless, settings: Settings, queue: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[None]:
-    """Serve the test's queue with short turns; a lane that does not answer is soon asked again."""
-    monkeypatch.setattr(wiring, "RUNNER", UnsandboxedWorkflowRunner())
-    monkeypatch.setattr(policies, "LANE_SLICE", timedelta(seconds=1))
+def impatient(short_turns: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a lane that does not answer soon asked again, beside the short turns."""
     monkeypatch.setitem(policies.IN_LANE, "start_to_close_timeout", timedelta(seconds=4))
-    async with worker(gapless.client, settings, [queue]):
-        yield
 
 
 def _request(site: Site, connections: int = 4) -> LinkAuditRequest:

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 from temporalio.client import WithStartWorkflowOperation, WorkflowHistory
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.worker import UnsandboxedWorkflowRunner
 
-import gapless_workers.worker as wiring
 from conftest import settings_for, until
 from gapless import Gapless, LinkAuditRequest, devserver
 from gapless.config import Settings
@@ -21,8 +19,6 @@ from gapless.devserver import process
 from gapless.links import Scope
 from gapless.links.urls import authority
 from gapless.testing.emulator import Emulator
-from gapless_workers.worker import worker
-from gapless_workflows import policies
 from unit.links.httpsite import Reply, Serve, page
 
 LONG = 24
@@ -47,18 +43,7 @@ async def server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> devserv
     return await devserver.start(settings)
 
 
-@pytest.fixture
-async def impatient(
-    gapless: Gapless, settings: Settings, queue: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[None]:
-    """Serve the test's queue with short turns; a lane that does not answer is soon asked again."""
-    monkeypatch.setattr(wiring, "RUNNER", UnsandboxedWorkflowRunner())
-    monkeypatch.setattr(policies, "LANE_SLICE", timedelta(seconds=1))
-    async with worker(gapless.client, settings, [queue]):
-        yield
-
-
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_turns")
 async def test_audits_that_take_turns(gapless: Gapless, queue: str, serve: Serve) -> None:
     """Each goes on where it was, nobody asks twice, and the host sees one of them at a time."""
     routes: dict[str, Any] = {f"/{n}": page(*(f"/{m}" for m in range(n + 1, n + 9))) for n in range(PAGES)}
@@ -82,7 +67,7 @@ async def test_audits_that_take_turns(gapless: Gapless, queue: str, serve: Serve
         assert {event.activity_task_started_event_attributes.attempt for event in history.events} <= {0, 1}
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_turns")
 async def test_everybody_who_asks_gets_one_turn(gapless: Gapless, queue: str) -> None:
     """Whenever a piece comes, while the lane moves as well as before and after: it is served, and once."""
     name = lane_id("any", queue)
@@ -110,7 +95,7 @@ async def test_everybody_who_asks_gets_one_turn(gapless: Gapless, queue: str) ->
     assert len(await _runs(gapless, name)) > 3
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_turns")
 @pytest.mark.parametrize("waiting", range(3, 6))
 async def test_nobody_waits_any_more(gapless: Gapless, queue: str, waiting: int) -> None:
     """A lane that has nobody to take along ends, however long its history is."""
@@ -123,7 +108,7 @@ async def test_nobody_waits_any_more(gapless: Gapless, queue: str, waiting: int)
     )
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_turns")
 async def test_looks_that_wait(gapless: Gapless, queue: str, serve: Serve) -> None:
     """Audits that link to one host are answered, though its lane moves on while they wait."""
     other = await serve({f"/{n}": page() for n in range(8)})

@@ -135,9 +135,3 @@ def _worker(client: Client, settings: Settings, queue: str, served: _Wares, inte
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
     )
-
-
-async def serve(client: Client, settings: Settings, queues: Sequence[str], stop: asyncio.Event, **options: Any) -> None:
-    """Serve the queues until `stop` is set."""
-    async with worker(client, settings, queues, **options):
-        await stop.wait()

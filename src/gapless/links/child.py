@@ -91,9 +91,11 @@ class Child:
             while not self._over:
                 for key, mask in self._selector.select(self._patience()):
                     key.data(mask)
+                    self.client.hurry()
                 self.client.expire()
                 self.turns.go_on()
                 self._watch_isolated()
+                self.client.send()
                 if self._results and (self._answered == self._asked or monotonic() - self._first >= LINGER):
                     self._send()
         finally:

@@ -20,13 +20,17 @@ AGENT = "Gapless"
 USER_AGENT = f"{AGENT}/0.1 (link audit)"
 
 IDLE = 64
+TOGETHER = 0.003
+"""Seconds for which a request waits for others that can be sent with it, at most: a server that is woken for each of
+them takes longer."""
 
 
 class Client:
     """Sends GETs over kept connections.
 
     Args:
-        selector: where sockets are registered; whoever selects calls `key.data(mask)`.
+        selector: where sockets are registered; whoever selects calls `key.data(mask)` and then `hurry` for each
+            that is ready, and `expire` and at last `send` before the next time.
         timeout: seconds for one request in total.
         max_bytes: bytes of one body at most, on the wire and inflated.
         trusted: host and port of what may be connected to wherever its name leads.
@@ -54,6 +58,8 @@ class Client:
         self._idle: dict[str, list[Connection]] = {}
         self._idle_count = 0
         self._deadlines: dict[Connection, float] = {}
+        self._unsent: list[Connection] = []
+        self._unsent_since = math.inf
         self._tls: ssl.SSLContext | None = None
 
     @property
@@ -142,6 +148,25 @@ class Client:
             self._idle_count = 0
         self._idle.setdefault(connection.origin, []).append(connection)
         self._idle_count += 1
+
+    def send_soon(self, connection: Connection) -> None:
+        """Send what an open connection has to say with the next ones."""
+        if not self._unsent:
+            self._unsent_since = monotonic()
+        self._unsent.append(connection)
+
+    def hurry(self) -> None:
+        """Send what waits when it has waited for long enough."""
+        if monotonic() - self._unsent_since >= TOGETHER:
+            self.send()
+
+    def send(self) -> None:
+        """Send what waits."""
+        while self._unsent:
+            unsent, self._unsent = self._unsent, []
+            for connection in unsent:
+                connection.send()
+        self._unsent_since = math.inf
 
     def expire(self) -> None:
         """End what is over its deadline."""

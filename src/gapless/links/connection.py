@@ -133,7 +133,7 @@ class Connection:
         self._expect(self._ahead.popleft())
         if self.open:
             self._reused = True
-            self._write()
+            self._client.send_soon(self)
         else:
             self._resolve()
 
@@ -241,6 +241,11 @@ class Connection:
         if self.open and self._socket is not None:
             mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
             self._client.selector.modify(self._socket, mask, self._event)
+
+    def send(self) -> None:
+        """Send what was asked for, if it is not over already."""
+        if self.open and self._active:
+            self._write()
 
     def _write(self) -> None:
         assert self._socket is not None

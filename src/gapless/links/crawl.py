@@ -12,11 +12,13 @@ from zlib import crc32
 
 from gapless.links import check, soft404, urls
 from gapless.links.check import Outcome
-from gapless.links.elsewhere import Elsewhere, Looked, leading_elsewhere, unseen
+from gapless.links.elsewhere import Elsewhere, Looked, leading_elsewhere, onward
 from gapless.links.frontier import Frontier, Robots
 from gapless.links.job import IDS, LOOK, PAGE, PLACES, SITEMAP, STATUS, TEXT, Job, Result
+from gapless.links.leads import Leads
 from gapless.links.pool import Done, Pool
 from gapless.links.record import SHARE, Hop, Numbers, Place, Record
+from gapless.links.repeat import repeated
 from gapless.links.result import Crawl
 from gapless.links.scope import Progress, Scope
 from gapless.links.segments import Journal
@@ -204,6 +206,8 @@ class _Audit:
         self._retried = 0.0
         self._hops: dict[str, int] = {}
         self._left = 0
+        self._noted = Leads(scope)
+        self._relinked = False
 
     # The whole
 
@@ -219,6 +223,7 @@ class _Audit:
         await self._revalidate(robots)
         self._set_share(SHARE)
         self._frontier.offer(self._scope.start)
+        self._repeat(robots)
         located = False
         while True:
             await self._look()
@@ -269,14 +274,28 @@ class _Audit:
                 self._set_share(TARGETS_OF_A_PAGE)
             self._report("looking for changes")
 
+    def _repeat(self, robots: Robots | None) -> None:
+        """Take what the walk over the site comes to, when it would find what the last one found."""
+        if self._previous is None:
+            return
+        found = repeated(self._previous, self._journal.known, self.crawl.records, robots)
+        if found is None:
+            return
+        self.crawl.records = found.records
+        self._frontier.pass_over(found.records.keys(), found.skipped)
+        self._offer(self._shares.free(set().union(*(record.links for record in found.records.values()))))
+        for record in found.records.values():
+            self._count(record)
+            self._failures += not check.is_fine(record) and check.standing(record)[0] == check.BROKEN
+        self._report("crawling")
+
     async def _look(self) -> None:
         """Crawl, look at other hosts, and ask again for what failed, until nothing new turns up."""
         while True:
             await self._site()
-            used = self.crawl.targets_used()
             offered = self._frontier.offered
-            await self._other_hosts(used)  # which may lead back
-            if not self._offer_hops(used, offered) and not await self._confirm():
+            await self._other_hosts()  # which may lead back
+            if not self._offer_hops(offered) and not await self._confirm():
                 break
 
     async def _site(self) -> None:
@@ -398,10 +417,11 @@ class _Audit:
         )
 
     def _take(self, new: Iterable[Record]) -> None:
-        records, inside, taken = self.crawl.records, self._scope.inside, []
+        records, taken = self.crawl.records, list[Record]()
         for record in new:
-            if record.url in records:
-                self._failures -= check.standing(records[record.url])[0] == check.BROKEN
+            if (before := records.get(record.url)) is not None:
+                self._failures -= check.standing(before)[0] == check.BROKEN
+                self._relinked |= before.links != record.links
             records[record.url] = record
             if not check.is_fine(record) and check.standing(record)[0] == check.BROKEN:
                 self._failures += 1
@@ -410,13 +430,16 @@ class _Audit:
             if record.location is not None:
                 self._take_hop(record.url, urls.split_fragment(record.location)[0])
                 continue
-            if record.is_page and inside(record.final):
-                key = record.final.partition("?")[0], record.digest
-                self._links += record.link_count if key not in self._pages else 0
-                self._pages.add(key)
+            self._count(record)
             taken.append(record)
         self._shares.take(taken)
         self._set_share(self._shares.share)
+
+    def _count(self, record: Record) -> None:
+        if record.is_page and self._scope.inside(record.final):
+            key = record.final.partition("?")[0], record.digest
+            self._links += record.link_count if key not in self._pages else 0
+            self._pages.add(key)
 
     def _set_share(self, share: int) -> None:
         """Tell those who read pages to what these are cut, when that is news."""
@@ -432,10 +455,15 @@ class _Audit:
 
     def _offer(self, new: Iterable[int]) -> None:
         """Offer what links lead to on the site."""
-        names, root = self._numbers.names, self._scope.root
-        for number in new:
-            if names[number].startswith(root):
-                self._frontier.offer(names[number].partition("#")[0])
+        for url in self._noted.add(map(self._numbers.names.__getitem__, new)):
+            self._frontier.offer(url)
+
+    def _leads(self) -> Leads:
+        """Return where links lead; of a page that was read twice and said two things, what it said last counts."""
+        if self._relinked:
+            self._noted = Leads(self._scope)
+            self._noted.add(self.crawl.targets_used())
+        return self._noted
 
     def _take_hop(self, url: str, following: str) -> None:
         hops = self._hops.get(url, 0) + 1
@@ -553,9 +581,9 @@ class _Audit:
         except ValueError:
             return False
 
-    async def _other_hosts(self, used: Iterable[str]) -> None:
+    async def _other_hosts(self) -> None:
         if self._scope.external:
-            await self.follow(leading_elsewhere(used, self.crawl), self._may_ask)
+            await self.follow(leading_elsewhere(self._leads().elsewhere, self.crawl), self._may_ask)
 
     def _may_ask(self, url: str) -> bool:
         """Say whether an address of another host may be visited; or taken, where others ask."""
@@ -567,7 +595,8 @@ class _Audit:
         """Note what was left to others and is not known; say whether there is anything."""
         if self.elsewhere is Elsewhere.HERE or not self._scope.external:
             return False
-        left = {urls.split_fragment(target)[0] for target in unseen(self.crawl)}
+        far = onward(leading_elsewhere(self._leads().elsewhere, self.crawl), self.crawl.records, self._scope)
+        left = {urls.split_fragment(target)[0] for target in far}
         self.crawl.skipped.update(dict.fromkeys(left, "not_checked"))
         return bool(left)
 
@@ -591,16 +620,14 @@ class _Audit:
                     [url for url in sorted(wanted) if wanted[url] is chosen], want, "checking other hosts"
                 )
 
-    def _offer_hops(self, used: Iterable[str], before: int) -> bool:
+    def _offer_hops(self, before: int) -> bool:
         # A chain that starts in the middle of another, or on another host, may end where nobody looked yet.
         if self._stopped:
             return False
-        records = self.crawl.records
-        redirects = {url for url, record in records.items() if record.location is not None}
-        targets = {*used, self._scope.start}  # not each redirect, or a chain would never end
-        redirected = [each for each in targets if each.partition("#")[0] in redirects]
-        found = missing(redirected, records, self._scope.on_site)
-        for url in found:
+        records, linked = self.crawl.records, self._leads().documents | {self._scope.start}
+        # Not each redirect, or a chain would never end.
+        redirected = [url for url, record in records.items() if record.location is not None and url in linked]
+        for url in missing(redirected, records, self._scope.on_site):
             self._frontier.offer(url)
         return self._frontier.offered > before
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple
 
 from gapless.links import check, segments, urls
@@ -42,7 +43,9 @@ def leading_elsewhere(used: Iterable[str], crawl: Crawl) -> list[str]:
 
 def unseen(crawl: Crawl) -> list[str]:
     """Return where the links of a crawl lead on other hosts as far as is known, where nobody looked."""
-    return onward(leading_elsewhere(crawl.targets_used(), crawl), crawl.records, crawl.scope)
+    there = {number for number, name in enumerate(crawl.names) if urls.is_web(name) and not crawl.scope.on_site(name)}
+    used = there.intersection(chain.from_iterable(record.links for record in crawl.records.values())) if there else ()
+    return onward(leading_elsewhere([crawl.names[n] for n in used], crawl), crawl.records, crawl.scope)
 
 
 def onward(targets: Iterable[str], records: Mapping[str, Record], scope: Scope) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Collection, Iterable
 
 from protego import Protego
 
@@ -13,6 +14,8 @@ MAX_URL = 2_000
 MAX_REPEATS = 4
 MAX_VARIANTS = 1_000
 MAX_CRAWL_DELAY = 5.0
+FORBIDDEN, TRAP = "robots_disallowed", "crawler_trap"
+"""Why an address is not visited."""
 
 _FORBIDS = re.compile(r"^\s*disallow\s*:[ \t]*[^\s#]", re.IGNORECASE | re.MULTILINE)
 
@@ -60,6 +63,7 @@ class Frontier:
         self._offered: list[str] = []
         self._variants: Counter[str] = Counter()
         self._given = 0
+        self._passed: Iterable[str] = ()
         self.skipped: dict[str, str] = {}
         self.full = False
 
@@ -74,8 +78,21 @@ class Frontier:
             self._seen.add(url)
             self._offered.append(url)
 
+    def pass_over(self, visited: Collection[str], skipped: dict[str, str]) -> None:
+        """Go on behind levels that came to this, whatever was offered before."""
+        self._seen.update(visited, skipped)
+        self._offered = []
+        self._passed = visited
+        self._given += len(visited)
+        self.skipped |= skipped
+
     def level(self) -> list[str]:
         """Return what was offered since the last level and may be visited, sorted."""
+        if not self._offered:
+            return []
+        passed, self._passed = self._passed, ()
+        for url in passed:
+            self._is_trap(url)  # which counts
         offered, self._offered = sorted(self._offered), []
         found = [url for url in offered if self._may_visit(url)]
         room = max(0, self._limit - self._given)
@@ -85,9 +102,9 @@ class Frontier:
 
     def _may_visit(self, url: str) -> bool:
         if self._robots is not None and not self._robots.allows(url):
-            self.skipped[url] = "robots_disallowed"
+            self.skipped[url] = FORBIDDEN
         elif self._is_trap(url):
-            self.skipped[url] = "crawler_trap"
+            self.skipped[url] = TRAP
         else:
             return True
         return False

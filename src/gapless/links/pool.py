@@ -32,7 +32,7 @@ from gapless.links.scope import Scope
 if TYPE_CHECKING:
     from gapless.links.child import Child
 
-AHEAD = 96
+AHEAD = 192
 """Jobs that a process has been given and has not answered: enough that it never waits for its parent."""
 WINDOW = 512
 """Jobs that wait at once to be handed out, and are looked at for one whose turn it may be."""
@@ -202,9 +202,6 @@ class Pool:
     def __init__(
         self, scope: Scope, *, processes: int = 0, credentials: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
-        from gapless.links.child import Child  # before the fork, and not where nobody crawls
-
-        self._kind = Child
         self._scope = scope
         self._credentials = credentials
         self._lost = 0
@@ -266,7 +263,9 @@ class Pool:
         return _Peer(ours, None)
 
     def _child(self, end: socket.socket, share: int, token: int | None) -> "Child":
-        return self._kind(self._scope, end, connections=share, token=token, credentials=self._credentials)
+        from gapless.links.child import Child  # by each process itself, while this one goes on; not where nobody crawls
+
+        return Child(self._scope, end, connections=share, token=token, credentials=self._credentials)
 
     def slow_down(self, authority: str, interval: float) -> None:
         """Leave the site's host so many seconds between two requests, which one process alone then sends."""

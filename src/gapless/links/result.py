@@ -183,8 +183,7 @@ class Crawl:
     def _wrong_numbers(self) -> dict[int, Outcome]:
         """Return the outcomes that are not ok by the numbers of their targets; they are worked out once."""
         if self._wrong_ones is None:
-            used = set().union(*(record.links for record in self.sources.values()))
-            self._wrong_ones = self._outcomes(used)
+            self._wrong_ones = self._outcomes(number for number, name in enumerate(self.names) if name)
         return self._wrong_ones
 
     def _outcomes(self, numbers: Iterable[int]) -> dict[int, Outcome]:

@@ -78,6 +78,7 @@ class Talk:
             for key, mask in self.selector.select(0.05):
                 key.data(mask)
             self.client.expire()
+            self.client.send()
         return answers
 
     def close(self) -> None:

@@ -194,7 +194,7 @@ async def test_pages_that_are_all_links(attack: Attack) -> None:
         f"/{page}": "".join(f"<a href=/fine#:~:text={page:04}{number:05}{'x' * 60}>x</a>" for number in range(19_000))
         for page in range(40)
     }
-    await attack(routes, dict.fromkeys(routes, "warning:too_many_links"), limit=25)
+    await attack(routes, dict.fromkeys(routes, "warning:too_many_links"), limit=90, computing=15)
 
 
 async def test_long_links_in_many_folders(attack: Attack) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from gapless.links import Crawl, Scope, crawl, report_json, report_markdown
 from gapless.links import segments as segments_of_a_crawl
-from unit.links.httpsite import Reply, Request, Route, Serve, Site, page
+from gapless.links.frontier import Frontier
+from unit.links.httpsite import Reply, Request, Route, Serve, Site, page, redirect
 
 DAY = date(2026, 1, 1)
 
@@ -211,3 +212,67 @@ async def test_a_rerun_that_dies_goes_on(serve: Serve, requests: int, monkeypatc
         await crawl(Scope(site.url), previous=Crawl.from_bytes(stored), seal=seal, today=DAY)
     resumed = await crawl(Scope(site.url), previous=Crawl.from_bytes(stored), resume=segments, today=DAY)
     assert resumed.to_bytes() == whole.to_bytes()
+
+
+def failing(times: int, then: str) -> Callable[[Request], Reply]:
+    """Fail so many times, and then serve a page."""
+    return lambda request: Reply("", 500) if request.number <= times else Reply(then)
+
+
+async def test_what_leads_on_where_all_is_as_it_was_is_followed(serve: Serve) -> None:
+    """Nothing has changed but for a page that answers at the third try, and leads to what nobody knew of."""
+    routes = wide(10) | {"/p/10": remembering(page("/late")), "/late": failing(1_000, "")}
+    site = await serve(routes)
+    first = await crawl(Scope(site.url), today=DAY)
+    site.routes = routes | {"/late": failing(2, page("/new", "/p/1#none")), "/new": page("/nowhere")}
+    site.requests.clear()
+    second = await again(site, first)
+    site.requests.clear()
+    cold = await crawl(Scope(site.url), today=DAY)
+    assert f"{site.url}/nowhere" in second.broken()
+    assert report_json(second) == report_json(cold)
+
+
+async def test_rules_that_allow_more_than_last_night_are_obeyed(serve: Serve) -> None:
+    """What robots.txt forbade is visited when it does not any more, though all else is as it was."""
+    routes = wide(10) | {"/robots.txt": "User-agent: *\nDisallow: /p/3\nDisallow: /bad"}
+    site = await serve(routes)
+    first = await crawl(Scope(site.url), today=DAY)
+    site.routes = routes | {"/robots.txt": "User-agent: *\nDisallow: /p/3"}
+    second, cold = await again(site, first), await crawl(Scope(site.url), today=DAY)
+    assert second.skipped == {f"{site.url}/p/3": "robots_disallowed"}
+    assert f"{site.url}/gone" in second.broken()
+    assert report_json(second) == report_json(cold)
+
+
+async def test_where_another_host_leads_back_to_is_asked_of_it(serve: Serve) -> None:
+    """A page that only another host's redirect leads to is a page while that redirect is there."""
+    site, other = await serve(wide(10)), await serve({})
+    site.routes = wide(10) | {"/p/10": remembering(page(f"{other.url}/back")), "/hidden": page("/nowhere")}
+    other.routes = {"/back": redirect(f"{site.url}/hidden", 302)}
+    scope = Scope(site.url, allow=(f"127.0.0.1:{other.port}",))
+    first = await crawl(scope, today=DAY)
+    same = await crawl(scope, previous=Crawl.from_bytes(first.to_bytes()), today=DAY)
+    assert f"{site.url}/nowhere" in first.broken()
+    assert report_json(same) == report_json(first)
+    other.routes = {"/back": page()}
+    second = await crawl(scope, previous=Crawl.from_bytes(first.to_bytes()), today=DAY)
+    assert f"{site.url}/hidden" not in second.records
+    assert report_json(second) == report_json(await crawl(scope, today=DAY))
+
+
+async def test_a_site_that_is_as_it_was_is_not_walked(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When every address answers what it answered, the audit comes to the same without following the links."""
+    site = await serve(wide())
+    first = await crawl(Scope(site.url), today=DAY)
+    walked: list[str] = []
+    level = Frontier.level
+
+    def noted(frontier: Frontier) -> list[str]:
+        walked.extend(found := level(frontier))
+        return found
+
+    monkeypatch.setattr(Frontier, "level", noted)
+    second = await again(site, first)
+    assert not walked
+    assert second.to_bytes() == first.to_bytes()

@@ -31,12 +31,12 @@ async def keep(store: ArtifactStore, report: bytes, flaky: bytes) -> Findings:
     Raises:
         StoreUnavailable: the next attempt goes on.
     """
-    text = await asyncio.to_thread(_markdown, report, flaky)  # a thread, so that heartbeats keep coming
-    return Findings(
-        report_json=await store.put("report.json", report),
-        report_markdown=await store.put("report.md", text),
-        flaky=await store.put("flaky.json", flaky),
+    stored, kept, text = await asyncio.gather(
+        store.put("report.json", report),
+        store.put("flaky.json", flaky),
+        asyncio.to_thread(_markdown, report, flaky),  # a thread, so that heartbeats keep coming
     )
+    return Findings(report_json=stored, report_markdown=await store.put("report.md", text), flaky=kept)
 
 
 async def keep_those_of(store: ArtifactStore, crawl: links.Crawl) -> Findings:

@@ -141,7 +141,7 @@ async def test_few_events_for_many_hosts(gapless: Gapless, queue: str) -> None:
             assert outcome.broken == len(others)
             events = (await gapless.client.get_workflow_handle(f"{queue}-{name}").fetch_history()).events
             counts.append(len(events))
-    assert counts == [21, 21, 21]
+    assert counts == [17, 17, 17]
 
 
 async def test_a_redirect_is_followed_in_the_lane_it_leads_to(gapless: Gapless, queue: str, third: Site) -> None:

@@ -25,9 +25,9 @@ from gapless.links.turns import Turns
 from gapless.links.urls import Resolver
 from gapless.links.visit import Visit
 
-NAMES = 6_000_000
-"""Bytes of distinct targets, and TARGETS_OF_A_PAGE more for each page, above which a process forgets which ones it has
-told its parent."""
+NAMES, MOST_NAMES = 6_000_000, 24_000_000
+"""Bytes of distinct targets, and TARGETS_OF_A_PAGE more for each page up to the most, above which a process forgets
+which ones it has told its parent."""
 BATCH, LINGER = 64, 0.002
 """Results that are sent together, and seconds for which the first of them waits for more that is on its way."""
 
@@ -261,7 +261,7 @@ class Child:
     def _forget(self) -> None:
         """Forget which targets the parent knows, when they are too many."""
         self._pages += 1
-        if self._kept > NAMES + TARGETS_OF_A_PAGE * self._pages:
+        if self._kept > min(NAMES + TARGETS_OF_A_PAGE * self._pages, MOST_NAMES):
             self._take_back(0)
             self._told = 0
 

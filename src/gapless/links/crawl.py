@@ -196,7 +196,8 @@ class _Audit:
         self._today = today.isoformat()
         self._frontier = Frontier(scope, None)
         self._jobs = 0
-        self._ids: dict[str, str] = {}
+        self._shared: dict[str, str] = {}
+        """What many records say alike, so that it is kept once."""
         self._shares = Shares(numbers)
         self._told = SHARE
         self._pages: set[tuple[str, str]] = set()
@@ -406,13 +407,13 @@ class _Audit:
             final=job.url if result.final == job.url else result.final,
             location=result.location,
             kind=result.kind,
-            ids=None if result.ids is None else self._ids.setdefault(result.ids, result.ids),
+            ids=None if result.ids is None else self._shared.setdefault(result.ids, result.ids),
             base=result.base,
             links=links,
             link_count=result.link_count,
             cut=result.cut,
             etag=result.etag,
-            modified=result.modified,
+            modified=self._shared.setdefault(result.modified, result.modified),
             digest=result.digest,
         )
 

@@ -114,4 +114,4 @@ def _without_refused(segment: bytes) -> bytes:
     """Return a segment without what was refused. Raises ValueError when it is of another version."""
     names, records, more = segments.unpack(segment)
     kept = [record for record in records if not record.is_refused]
-    return segments.pack(names, kept, [record.links for record in kept], **more)
+    return segments.pack(names, kept, **more)

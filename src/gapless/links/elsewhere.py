@@ -1,9 +1,11 @@
 """Links that lead to other hosts: a crawl asks these hosts itself, or leaves that to whoever asks them for all."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gapless.links import check, segments, urls
 from gapless.links.record import Record
@@ -69,10 +71,10 @@ def enough(targets: Iterable[str], records: Mapping[str, Record]) -> dict[str, R
     return {url: record for url, record in records.items() if url not in short}
 
 
-def pack(records: Iterable[Record], **more: object) -> bytes:
+def pack(records: Iterable[Record], **more: Any) -> bytes:
     """Write records of other hosts as a segment that a crawl can go on with; equal ones give equal bytes."""
-    ordered = sorted(records, key=lambda record: record.url)
-    return segments.pack([], ordered, [record.links[:0] for record in ordered], same=[], **more)
+    ordered = sorted((replace(record, links=array("I")) for record in records), key=lambda record: record.url)
+    return segments.pack([], ordered, same=[], **more)
 
 
 def unpack(data: bytes) -> dict[str, Record]:

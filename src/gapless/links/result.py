@@ -4,7 +4,6 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from typing import NamedTuple
 
 from gapless.links import check, segments
@@ -212,15 +211,15 @@ class Crawl:
         """Write it down; equal crawls give equal bytes."""
         records = [record for _, record in sorted(self.records.items())]
         # Numbers in the order of the records, whatever order the answers came in.
-        used = dict.fromkeys(chain.from_iterable(record.links for record in records))
-        new = array("I", bytes(4 * len(self.names)))
+        links = segments.joined(records)
+        used = dict.fromkeys(links)
+        new = [0] * len(self.names)
         for number, old in enumerate(used):
             new[old] = number
-        links = [array("I", map(new.__getitem__, record.links)) for record in records]
         return segments.pack(
             [self.names[number] for number in used],
             records,
-            links,
+            array("I", map(new.__getitem__, links)),
             scope=asdict(self.scope),
             skipped=dict(sorted(self.skipped.items())),
             incomplete_reason=self.incomplete_reason,

@@ -283,7 +283,7 @@ class _Audit:
         if found is None:
             return
         self.crawl.records = found.records
-        self._frontier.pass_over(found.records.keys(), found.skipped)
+        self._frontier.pass_over(tuple(found.records), found.skipped)
         self._offer(self._shares.free(set().union(*(record.links for record in found.records.values()))))
         for record in found.records.values():
             self._count(record)

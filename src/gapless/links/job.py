@@ -18,8 +18,8 @@ class Job(NamedTuple):
         digest: of the body that is known, or empty: when it is the same again, it is not parsed again.
         targets: of PLACES: the links that are looked for.
         base: of PLACES: href of the page's base element.
-        status: that the audited site answered last time, when it is likely to do so again, or 0.
-        location: to which it redirected then, or empty.
+        status: that the audited site is likely to answer, with the body that is known, or 0 when there is no telling.
+        location: to which it is likely to redirect, or empty.
     """
 
     number: int

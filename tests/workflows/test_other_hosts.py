@@ -203,7 +203,7 @@ async def test_a_turn_that_is_over_loses_nothing(
     events = (await _lane(gapless, third, private).fetch_history()).events
     turns = [event for event in events if event.HasField("activity_task_scheduled_event_attributes")]
     assert len(turns) > 2
-    assert max(third.requests[f"/{n}"] for n in range(PAGES)) <= 4
+    assert max(third.requests[f"/{n}"] for n in range(PAGES)) <= 2 + len(turns)  # one may be on its way at each end
     assert sum(third.requests[f"/{n}"] for n in range(PAGES)) <= 2 * PAGES + 2 * len(turns)
 
 

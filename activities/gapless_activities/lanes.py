@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
@@ -137,9 +136,11 @@ class LaneActivities(HostLaneActivities):
             question = await self._advisors.due(Found(request=request, crawled=crawled))
             return crawled.model_copy(update={"question": question})
         if request.agent is None and crawled.findings is not None:
-            with suppress(ApplicationError, GaplessError):  # it fails again where the audit has it written
-                day = activity.info().scheduled_time.date()
+            day = activity.info().scheduled_time.date()
+            try:
                 return await self._audits.reported(ReportRequest(request=request, crawled=crawled, agent=None), day)
+            except (ApplicationError, GaplessError) as error:  # the audit has it written then, and fails if that does
+                log.warning("lane.report_left", url=request.url, error=str(error))
         return crawled
 
     async def _judged(self, piece: Piece) -> AgentReport | Advice | AuditOutcome:

@@ -27,9 +27,10 @@ from gapless import (
     devserver,
     links,
 )
-from gapless.artifacts import ArtifactStore
+from gapless.artifacts import ArtifactStore, StoreUnavailable
 from gapless.contract import attributes
 from gapless.contract.host_lane import CRAWLING, lane_id
+from gapless.contract.interaction import Artifact
 from gapless.contract.link_audit import agent_run_id
 from gapless.contract.queues import TaskQueue
 from gapless.payloads import data_converter
@@ -295,6 +296,29 @@ async def test_a_store_that_is_away_for_a_while(
             (tmp_path / "away").rename(shop / "sha256")
             assert (await run.result()).pages == 150
         assert site.requests.total() < 150 * 1.2
+
+
+async def test_a_report_that_cannot_be_written_with_the_crawl(
+    gapless: Gapless, settings: Settings, queue: str, small: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the audit has it written by itself: a store that fails once costs no report, and no second crawl."""
+    put, refused = ArtifactStore.put, list[str]()
+
+    async def refusing_once(store: ArtifactStore, name: str, data: bytes) -> Artifact:
+        if name == "report.html" and not refused:
+            refused.append(name)
+            raise StoreUnavailable("the disk is full")
+        return await put(store, name, data)
+
+    monkeypatch.setattr(ArtifactStore, "put", refusing_once)
+    async with worker(gapless.client, settings, [queue]):
+        run = await gapless.start(LinkAuditRequest(url=small.url, external=False), id=queue, queue=queue)
+        assert (await run.result()).report_html is not None
+    events = (await gapless.client.get_workflow_handle(queue).fetch_history()).events
+    scheduled = [event for event in events if event.HasField("activity_task_scheduled_event_attributes")]
+    assert refused
+    assert len(scheduled) == 2
+    assert small.requests["/"] == 1
 
 
 async def _failed_at(run: Run[Any], what: str) -> bool:
